@@ -1,0 +1,51 @@
+"""Named choices: one table per kind of part, open to other packages through entry points."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from .errors import UnknownNameError
+
+T = TypeVar("T")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A sentence that offers the nearest known names, or nothing; starts with a space when not empty."""
+    close = difflib.get_close_matches(name, list(known), n=2, cutoff=0.5)
+    return f" Did you mean {' or '.join(close)}?" if close else ""
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """A read-only table, e.g. ``SAMPLERS["first-hitting"]``; hyphens and underscores are equal.
+
+    Another package adds a row with an entry point in the group ``textdiffusion.<kind>s``.
+    """
+
+    def __init__(self, kind: str, entries: Mapping[str, T]) -> None:
+        """Name the `kind` of part (singular, lower case) and give the rows."""
+        self.kind = kind
+        self._entries = dict(entries)
+
+    def __getitem__(self, name: str) -> T:
+        """The row called `name`.
+
+        Raises:
+            UnknownNameError: no such row here or among the entry points; the message offers the nearest.
+        """
+        key = name.replace("_", "-").lower()
+        if key in self._entries:
+            return self._entries[key]
+        for point in entry_points(group=f"textdiffusion.{self.kind}s", name=key):
+            loaded: T = point.load()
+            return loaded
+        known = ", ".join(self._entries)
+        raise UnknownNameError(f"No {self.kind} named {name!r}.{did_you_mean(key, self._entries)} Known: {known}.")
+
+    def __iter__(self) -> Iterator[str]:
+        """Names in the order of the table."""
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        """Number of rows in the table itself."""
+        return len(self._entries)

@@ -70,6 +70,12 @@ def test_wheel_names_the_console_script(wheel: Path) -> None:
         assert "textdiffusion = textdiffusion.cli.main:main" in archive.read(name).decode()
 
 
+def test_readme_is_the_long_description() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    there = (ROOT / "README.md").is_file()
+    assert ("readme" in project) is there, 'README.md goes with readme = "README.md" in pyproject.toml'
+
+
 @pytest.mark.skipif(not CONSOLE.is_file(), reason="the console module is not written yet")
 def test_installed_wheel_runs_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
     target = tmp_path / "installed"

@@ -1,0 +1,227 @@
+"""The documents in one file: plain text, JSON lines, JSON, CSV and Parquet."""
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+
+from ..errors import DataError
+from ..registry import did_you_mean
+from .files import COMPRESSIONS, file_errors, open_bytes, open_seekable, read_lines
+
+LONGEST_PIECE = 4_000_000
+"""Characters after which a plain text without other marks is handed out, so that memory stays bounded."""
+TEXT_FIELDS = ("text", "content")
+"""Fields taken for the text when none is named, best first."""
+END_OF_TEXT = "<|endoftext|>"
+"""A line that holds only this ends a document of a plain text file."""
+
+_HEADING = re.compile(r" ?= (?!= )[^;]+(?<! =) = ?")
+_PEEK = 16
+
+
+def split_text(lines: Iterable[str]) -> Iterator[str]:
+    """Documents of a plain text: the whole text is one, unless it says where others begin.
+
+    A new one begins at a WikiText article heading (`` = Title = ``, after a blank line if the text has any
+    blank lines) and after a line `<|endoftext|>`. A text longer than `LONGEST_PIECE` is cut at the end of a
+    line. Blank lines at both ends of a document are dropped.
+    """
+    piece: list[str] = []
+    size, any_blank, after_blank = 0, False, True
+    for line in lines:
+        blank = not line.strip()
+        begins = bool(_HEADING.fullmatch(line)) and (after_blank or not any_blank)
+        ends = line.strip() == END_OF_TEXT
+        if begins or ends or size >= LONGEST_PIECE:
+            yield _joined(piece)
+            piece, size = [], 0
+        if not ends:
+            piece.append(line)
+            size += len(line) + 1
+        any_blank, after_blank = any_blank or blank, blank
+    yield _joined(piece)
+
+
+def _joined(lines: list[str]) -> str:
+    """The lines as one text, without blank lines at its ends."""
+    filled = [index for index, line in enumerate(lines) if line.strip()]
+    return "\n".join(lines[filled[0] : filled[-1] + 1]) if filled else ""
+
+
+def regroup_lines(texts: Iterable[str]) -> Iterator[str]:
+    """The texts as they are, or, where each is a line of WikiText (as on the Hub), the articles they form."""
+    rest = iter(texts)
+    first = list(islice(rest, _PEEK))
+    lines = [text.removesuffix("\n") for text in first]
+    every = chain(first, rest)
+    if any(_HEADING.fullmatch(line) for line in lines) and not any("\n" in line for line in lines):
+        return split_text(text.removesuffix("\n") for text in every)
+    return every
+
+
+def choose_field(fields: Sequence[str], strings: Sequence[str], *, wanted: str | None, where: str) -> str:
+    """Name of the field that holds the text: the wanted one, `text`, `content`, or the only one of strings.
+
+    Raises:
+        DataError: there is no such field, or several could be meant.
+    """
+    known = ", ".join(fields)
+    if wanted is not None:
+        if wanted not in fields:
+            raise DataError(
+                f"{where} has no field {wanted!r}.{did_you_mean(wanted, fields)} Fields: {known}."
+            )
+        return wanted
+    for field in TEXT_FIELDS:
+        if field in fields:
+            return field
+    if "messages" in fields:
+        raise DataError(f"{where} holds conversations (field 'messages'), not texts; read it as chat data.")
+    if len(strings) == 1:
+        return strings[0]
+    raise DataError(
+        f"{where} does not say which field is the text; name one with text_field. Fields: {known or 'none'}."
+    )
+
+
+def texts_of_rows(rows: Iterable[tuple[str, object]], text_field: str | None) -> Iterator[str]:
+    """The text of each row; `rows` are pairs of the place (for messages) and a mapping or a bare string.
+
+    The first mapping decides the field. An empty (null) text is passed over.
+
+    Raises:
+        DataError: a row has no such field, or something else than a text in it.
+    """
+    field: str | None = None
+    for where, row in rows:
+        if isinstance(row, str):
+            yield row
+            continue
+        if not isinstance(row, Mapping):
+            raise DataError(f"{where}: expected an object with a text field, found {type(row).__name__}.")
+        if field is None or field not in row:
+            strings = [name for name, value in row.items() if isinstance(value, str)]
+            field = choose_field(list(row), strings, wanted=field or text_field, where=where)
+        text = row[field]
+        if isinstance(text, str):
+            yield text
+        elif text is not None:
+            raise DataError(
+                f"{where}: field {field!r} holds {type(text).__name__}, not text; name another text_field."
+            )
+
+
+def _read_text(path: Path, text_field: str | None) -> Iterator[str]:
+    """Documents of a plain text file; it has no fields."""
+    return split_text(line for _, line in read_lines(path))
+
+
+def _read_json_lines(path: Path, text_field: str | None) -> Iterator[str]:
+    """Documents of a file with one JSON object or string a line; blank lines are passed over."""
+    rows = (
+        (f"{path}, line {number}", _parse_json(line, path, number))
+        for number, line in read_lines(path)
+        if line.strip()
+    )
+    return regroup_lines(texts_of_rows(rows, text_field))
+
+
+def _parse_json(text: str, path: Path, first_line: int) -> object:
+    """The value of a JSON text that begins at line `first_line` of `path`."""
+    try:
+        value: object = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        line, why = first_line, "nested too deeply"
+        if isinstance(error, json.JSONDecodeError):
+            line, why = first_line + error.lineno - 1, f"{error.msg} at column {error.colno}"
+        raise DataError(f"{path}, line {line}: bad JSON ({why}); mend or remove the line.") from error
+    return value
+
+
+def _read_json(path: Path, text_field: str | None) -> Iterator[str]:
+    """Documents of a .json file: a list, which is loaded whole, or in truth JSON lines."""
+    with file_errors(path), open_bytes(path) as file:
+        start = file.read(1 << 12).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not start.startswith(b"["):
+        return _read_json_lines(path, text_field)
+    rows = _parse_json("\n".join(line for _, line in read_lines(path)), path, 1)
+    assert isinstance(rows, list)
+    places = ((f"{path}, entry {number}", row) for number, row in enumerate(rows, start=1))
+    return regroup_lines(texts_of_rows(places, text_field))
+
+
+def _read_csv(path: Path, text_field: str | None) -> Iterator[str]:
+    """Documents of a table with a header line, separated by commas, or by tabs in a .tsv file."""
+    delimiter = "\t" if kind_of(path) == ".tsv" else ","
+    table = csv.DictReader((line + "\n" for _, line in read_lines(path)), delimiter=delimiter)
+
+    def rows() -> Iterator[tuple[str, object]]:
+        try:
+            for row in table:
+                yield f"{path}, line {table.line_num}", {name: row[name] for name in table.fieldnames or ()}
+        except csv.Error as error:
+            raise DataError(
+                f"{path}, line {table.line_num}: bad table ({error}); mend it or use .jsonl."
+            ) from error
+
+    return regroup_lines(texts_of_rows(rows(), text_field))
+
+
+def _read_parquet(path: Path, text_field: str | None) -> Iterator[str]:
+    """Documents of a Parquet file, batch by batch; only the column of the text is read."""
+    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow.parquet  # type: ignore[import-untyped]
+
+    def texts() -> Iterator[str]:
+        try:
+            with file_errors(path), open_seekable(path) as file:
+                table = pyarrow.parquet.ParquetFile(file)
+                names = table.schema_arrow.names
+                kinds = zip(names, table.schema_arrow.types, strict=True)
+                strings = [name for name, kind in kinds if pyarrow.types.is_string(kind)]
+                field = choose_field(names, strings, wanted=text_field, where=str(path))
+                for batch in table.iter_batches(batch_size=256, columns=[field]):
+                    yield from texts_of_rows(((str(path), row) for row in batch.to_pylist()), field)
+        except pyarrow.ArrowInvalid as error:
+            raise DataError(f"{path} is damaged or not really Parquet; fetch or write it again.") from error
+
+    return regroup_lines(texts())
+
+
+READERS: Mapping[str, Callable[[Path, str | None], Iterator[str]]] = {
+    ".txt": _read_text,
+    ".text": _read_text,
+    ".raw": _read_text,
+    ".tokens": _read_text,
+    ".jsonl": _read_json_lines,
+    ".ndjson": _read_json_lines,
+    ".json": _read_json,
+    ".csv": _read_csv,
+    ".tsv": _read_csv,
+    ".parquet": _read_parquet,
+}
+"""How to read each kind of file, by the ending of its name (before that of its packing)."""
+
+
+def kind_of(path: Path) -> str | None:
+    """The key into `READERS` of a file, by its name, or None if it is no file of text."""
+    name = Path(path.stem) if path.suffix.lower() in COMPRESSIONS else path
+    return name.suffix.lower() if name.suffix.lower() in READERS else None
+
+
+def read_file(path: Path, text_field: str | None) -> Iterator[str]:
+    """The documents of one file, read as they are asked for.
+
+    Raises:
+        DataError: the kind of file is unknown, or (while reading) it is broken; see `read_documents`.
+    """
+    kind = kind_of(path)
+    if kind is None:
+        raise DataError(
+            f"{path} is of no known kind. Known: {', '.join(READERS)}, each plain or packed as "
+            f"{', '.join(COMPRESSIONS)}; rename a plain text to .txt."
+        )
+    return READERS[kind](path, text_field)

@@ -1,0 +1,107 @@
+"""Noise that strikes a token once: it becomes the mask, a random token, or stays as it is."""
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..errors import SettingsError
+from ..randomness import RowGenerator
+from ..schedules import Linear, NoiseSchedule
+from ..shapes import Logits, Tokens, Where
+from .base import Corruption
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What a struck token becomes; the three shares sum to 1."""
+
+    mask: float
+    """Share that becomes the mask."""
+    random: float
+    """Share that becomes a token drawn evenly from the vocabulary, the mask left out."""
+    keep: float
+    """Share that stays as it is, yet is scored."""
+
+    def __post_init__(self) -> None:
+        """Refuse shares that are no distribution or never make noise."""
+        parts = (self.mask, self.random, self.keep)
+        if min(parts) < 0.0 or abs(sum(parts) - 1.0) > 1e-6 or self.keep >= 1.0:
+            raise SettingsError(f"shares mask {parts[0]}, random {parts[1]}, keep {parts[2]} must sum to 1 and make noise.")
+
+
+@dataclass(frozen=True)
+class Mixture(Corruption):
+    """Noise strikes each token at one moment, after which it never changes.
+
+    Given x_0, a struck token that is neither kept nor redrawn to itself is noise at time t, and was already
+    noise at s < t with probability (1 - alpha_s) / (1 - alpha_t), otherwise x_0; a token equal to x_0 was x_0
+    before. From this follow `posterior` and, letting s tend to t, `bound`. With shares (1, 0, 0) both are those
+    of the absorbing process. A kept share leaves x_1 dependent on x_0, which adds a constant that `bound`,
+    like every continuous-time integrand, does not contain.
+    """
+
+    mask_id: int
+    vocab_size: int
+    """Number of ids, the mask included."""
+    shares: Shares
+    """What a struck token becomes."""
+    schedule: NoiseSchedule = field(default_factory=Linear)
+    masks_only: bool = field(default=False, init=False)
+
+    def noise(self, x0: Tokens, generator: RowGenerator) -> Tokens:
+        fate = generator.uniform(x0.shape[1], draw=1).to(x0.device)
+        noisy = self._random(x0, generator)
+        noisy = torch.where(fate < self.shares.mask, self.mask_id, noisy)
+        return torch.where(fate >= self.shares.mask + self.shares.random, x0, noisy)
+
+    def prior(self, like: Tokens, generator: RowGenerator) -> Tokens:
+        fate = generator.uniform(like.shape[1], draw=1).to(like.device) * (1.0 - self.shares.keep)
+        return torch.where(fate < self.shares.mask, self.mask_id, self._random(like, generator))
+
+    def may_be_noise(self, xt: Tokens) -> Where:
+        return torch.ones_like(xt, dtype=torch.bool)
+
+    def clean_logits(self, logits: Logits) -> Logits:
+        return logits.float().index_fill(-1, torch.tensor(self.mask_id, device=logits.device), -torch.inf)
+
+    def posterior(
+        self, p_x0: Float[Tensor, "*asked vocab"], xt: Int[Tensor, "*asked"], s: Float[Tensor, "*#asked"],
+        t: Float[Tensor, "*#asked"],
+    ) -> Float[Tensor, "*asked vocab"]:
+        alpha_s, alpha_t = self.schedule.alpha(s), self.schedule.alpha(t)
+        back = ((alpha_s - alpha_t) / (1.0 - alpha_t))[..., None]
+        here = F.one_hot(xt, p_x0.shape[-1]).to(p_x0.dtype)
+        stays = 1.0 - back * (1.0 - (p_x0 * here).sum(-1, keepdim=True))
+        return torch.where(here.bool(), stays, back * p_x0)
+
+    def bound(
+        self, logits: Logits, x0: Int[Tensor, "*asked"], xt: Int[Tensor, "*asked"], t: Float[Tensor, "*#asked"]
+    ) -> Float[Tensor, "*asked"]:
+        log_p = self.clean_logits(logits).log_softmax(-1)
+        at_x0, at_xt = (log_p.gather(-1, index[..., None])[..., 0] for index in (x0, xt))
+        leaves = torch.where(xt == x0, 0.0, -at_x0 - 1.0)
+        return self.schedule.weight(t) * (leaves + 1.0 - at_xt.exp())
+
+    def marginal(self, x0: Int[Tensor, "*asked"], t: Float[Tensor, "*#asked"], vocab: int) -> Float[Tensor, "*asked vocab"]:
+        hit = 1.0 - self.schedule.alpha(t)[..., None]
+        q = (1.0 - hit * (1.0 - self.shares.keep)) * F.one_hot(x0, vocab)
+        q = q + hit * self.shares.random / (self.vocab_size - 1)
+        q[..., self.mask_id] = hit[..., 0] * self.shares.mask
+        return q
+
+    def _random(self, like: Tokens, generator: RowGenerator) -> Tokens:
+        drawn = (generator.uniform(like.shape[1], draw=2).to(like.device) * (self.vocab_size - 1)).long()
+        return drawn + (drawn >= self.mask_id).long()
+
+
+MIXTURES = {
+    "bert": Shares(0.8, 0.1, 0.1),
+    "llada": Shares(0.9, 0.1, 0.0),
+    "flowlm": Shares(0.2, 0.7, 0.1),
+    "pure-mask": Shares(1.0, 0.0, 0.0),
+    "pure-random": Shares(0.0, 1.0, 0.0),
+}
+"""The mixtures of the FlowLM prototype, by name (BERT's is that of arXiv:1810.04805)."""

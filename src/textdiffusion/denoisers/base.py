@@ -1,0 +1,62 @@
+"""The one way in which the package calls a network."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..errors import IncompatibleError
+from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
+
+
+class Denoiser(ABC):
+    """Predicts the clean token at the asked positions; adapters are frozen views on a network, not modules."""
+
+    uses_time: bool = False
+    """Whether the output depends on t itself, so that unchanged tokens at another time need a new call."""
+
+    @abstractmethod
+    def __call__(
+        self,
+        xt: Tokens,
+        t: Times,
+        *,
+        attend: Attend | None = None,
+        positions: Positions | None = None,
+        where: Where | None = None,
+    ) -> Logits:
+        """Logits of x_0: [batch, length, vocab], or with `where` [asked, vocab], the rows of ``logits[where]``.
+
+        `attend` None lets every token see every other; `positions` None counts from 0 in each row.
+        """
+
+
+@dataclass(frozen=True)
+class FunctionDenoiser(Denoiser):
+    """Any function from ids [batch, length] to logits [batch, length, vocab]; it sees neither time nor padding."""
+
+    function: Callable[[Tensor], Tensor]
+
+    def __call__(
+        self,
+        xt: Tokens,
+        t: Times,
+        *,
+        attend: Attend | None = None,
+        positions: Positions | None = None,
+        where: Where | None = None,
+    ) -> Logits:
+        logits = self.function(xt)
+        if not isinstance(logits, Tensor) or logits.shape[:2] != xt.shape or logits.ndim != 3:
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise IncompatibleError(
+                f"the denoiser returned {got} for ids of shape {tuple(xt.shape)}; it must return a tensor of "
+                "logits [batch, length, vocab]."
+            )
+        return logits if where is None else logits[where]
+
+
+def as_denoiser(denoiser: Denoiser | Callable[[Tensor], Tensor]) -> Denoiser:
+    """The denoiser itself, or a plain function wrapped as one."""
+    return denoiser if isinstance(denoiser, Denoiser) else FunctionDenoiser(denoiser)

@@ -1,0 +1,103 @@
+"""Any masked language model of transformers as a denoiser: the home of what is particular to them."""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from accelerate.utils import extract_model_from_parallel
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ..errors import IncompatibleError
+from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
+from .base import Denoiser
+
+
+@dataclass(frozen=True)
+class MaskedLMDenoiser(Denoiser):
+    """A view of a network, wrapped for distributed training or not."""
+
+    model: nn.Module
+    """What is called: the network, or the wrapper that a trainer put around it."""
+    network: PreTrainedModel
+    """The network itself."""
+    offset: int
+    """What the family adds to positions: pad id + 1 for RoBERTa and its kin, else 0."""
+    takes_positions: bool
+    """Whether positions can be given; a family with relative positions needs none."""
+
+    @classmethod
+    def of(cls, model: nn.Module) -> "MaskedLMDenoiser":
+        """The adapter for a masked language model, however it is wrapped."""
+        network = extract_model_from_parallel(model)
+        if not isinstance(network, PreTrainedModel):
+            raise IncompatibleError(f"{type(network).__name__} is no model of transformers; wrap it as a Denoiser.")
+        parameters = inspect.signature(network.forward).parameters
+        return cls(model, network, _position_offset(network), "position_ids" in parameters)
+
+    def __call__(
+        self,
+        xt: Tokens,
+        t: Times,
+        *,
+        attend: Attend | None = None,
+        positions: Positions | None = None,
+        where: Where | None = None,
+    ) -> Logits:
+        inputs: dict[str, Any] = {"input_ids": xt}
+        if attend is not None:
+            inputs["attention_mask"] = attend if attend.ndim == 2 else attend[:, None]
+        if positions is not None and self.takes_positions:
+            inputs["position_ids"] = positions + self.offset
+        if where is None:
+            logits: Tensor = self.model(**inputs).logits
+            return logits
+        with _head_only_at(self.network.base_model, where):
+            asked: Tensor = self.model(**inputs).logits
+        return asked[0]
+
+    @property
+    def longest(self) -> int | None:
+        """Longest text that the positions allow; None where there is no limit."""
+        table = _position_table(self.network)
+        if table is not None:
+            return table.num_embeddings - self.offset
+        limit = self.network.config.to_dict().get("max_position_embeddings")
+        return int(limit) if limit else None
+
+
+@contextmanager
+def _head_only_at(body: nn.Module, where: Where) -> Iterator[None]:
+    """Let everything above `body` see only the chosen hidden states, as one row of [1, asked, hidden].
+
+    The vocabulary head works token by token, so its outputs are the same; this serves every family without
+    naming its head.
+    """
+
+    def choose(module: nn.Module, args: Any, output: Any) -> Any:
+        chosen = output[0][where][None]
+        if isinstance(output, tuple):
+            return (chosen, *output[1:])
+        output.last_hidden_state = chosen
+        return output
+
+    handle = body.register_forward_hook(choose)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _position_table(network: PreTrainedModel) -> nn.Embedding | None:
+    for name, module in network.base_model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            return module
+    return None
+
+
+def _position_offset(network: PreTrainedModel) -> int:
+    """RoBERTa and its kin reserve the position `padding_idx` for padding and count from the one after it."""
+    table = _position_table(network)
+    return 0 if table is None or table.padding_idx is None else table.padding_idx + 1

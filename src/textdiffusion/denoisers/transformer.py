@@ -1,0 +1,225 @@
+"""Our own network for training from scratch: a pre-norm transformer that sees both ways, or block by block.
+
+RMSNorm, rotary positions, SwiGLU, query-key norm, no biases, no dropout (which lets attention run fused), and
+input embeddings that are also the output layer. A citizen of transformers: once `textdiffusion` is imported,
+``AutoModelForMaskedLM.from_pretrained`` loads it without remote code.
+"""
+
+import torch
+import torch.nn.functional as F
+from huggingface_hub.dataclasses import strict
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
+
+from ..attention import block_causal, combine
+from ..errors import SettingsError
+from ..shapes import Attend, Positions, Tokens
+
+Hidden = Float[Tensor, "batch length hidden"]
+Rotation = tuple[Float[Tensor, "batch 1 length half"], Float[Tensor, "batch 1 length half"]]
+
+
+@strict
+class DiffusionTransformerConfig(PreTrainedConfig):  # type: ignore[misc, unused-ignore]
+    """Shape of the network; the defaults are a small model of about 6 million parameters."""
+
+    model_type = "diffusion_transformer"
+
+    vocab_size: int = 4096
+    hidden_size: int = 256
+    num_hidden_layers: int = 6
+    num_attention_heads: int = 4
+    intermediate_size: int = 704
+    max_position_embeddings: int = 1024
+    rope_theta: float = 10000.0
+    rms_norm_eps: float = 1e-6
+    initializer_range: float = 0.02
+    block_size: int | None = None
+    """None sees both ways; n sees its own block of n tokens and all earlier ones (1 is causal)."""
+    tie_word_embeddings: bool = True
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
+    mask_token_id: int | None = None
+
+
+def _rotation(positions: Positions, width: int, theta: float) -> Rotation:
+    """Cosine and sine of the rotary angles (RoFormer, arXiv:2104.09864), in float32."""
+    rates = theta ** (-torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width)
+    angles = positions[:, None, :, None].float() * rates
+    return angles.cos(), angles.sin()
+
+
+def _rotate(x: Float[Tensor, "batch heads length width"], rotation: Rotation) -> Float[Tensor, "batch heads length width"]:
+    cos, sin = (part.to(x.dtype) for part in rotation)
+    left, right = x.chunk(2, dim=-1)
+    return torch.cat([left * cos - right * sin, right * cos + left * sin], dim=-1)
+
+
+class ToStream(nn.Linear):
+    """A projection whose output is added to the stream; it starts smaller the more layers add to it."""
+
+
+class Attention(nn.Module):
+    """Multi-head attention with normalised queries and keys (arXiv:2010.04245)."""
+
+    def __init__(self, config: DiffusionTransformerConfig) -> None:
+        """Make the four projections and the two norms."""
+        super().__init__()
+        width = config.hidden_size
+        self.heads = config.num_attention_heads
+        self.q_proj, self.k_proj, self.v_proj = (nn.Linear(width, width, bias=False) for _ in range(3))
+        self.o_proj = ToStream(width, width, bias=False)
+        self.q_norm, self.k_norm = (nn.RMSNorm(width // self.heads, eps=config.rms_norm_eps) for _ in range(2))
+
+    def forward(self, x: Hidden, rotation: Rotation, mask: Bool[Tensor, "..."] | None) -> Hidden:
+        """Mix the tokens of each row."""
+        batch, length, width = x.shape
+        split = (batch, length, self.heads, width // self.heads)
+        q = _rotate(self.q_norm(self.q_proj(x).view(split)).transpose(1, 2), rotation)
+        k = _rotate(self.k_norm(self.k_proj(x).view(split)).transpose(1, 2), rotation)
+        v = self.v_proj(x).view(split).transpose(1, 2)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        out: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(batch, length, width))
+        return out
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (arXiv:2002.05202)."""
+
+    def __init__(self, config: DiffusionTransformerConfig) -> None:
+        """Make the three projections."""
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = ToStream(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Hidden) -> Hidden:
+        """Change each token by itself."""
+        out: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return out
+
+
+class Layer(nn.Module):
+    """Attention, then feed-forward, each on the normed stream and added to it."""
+
+    def __init__(self, config: DiffusionTransformerConfig) -> None:
+        """Make the parts of one layer."""
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.attention = Attention(config)
+        self.feed_forward_norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.feed_forward = FeedForward(config)
+
+    def forward(self, x: Hidden, rotation: Rotation, mask: Bool[Tensor, "..."] | None) -> Hidden:
+        """One layer further."""
+        x = x + self.attention(self.attention_norm(x), rotation, mask)
+        out: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
+        return out
+
+
+class DiffusionTransformerPreTrainedModel(PreTrainedModel):
+    """What transformers needs to know to save and load the network."""
+
+    config_class = DiffusionTransformerConfig
+    base_model_prefix = "model"
+    _supports_sdpa = True
+    _no_split_modules = ["Layer"]
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Embedding):
+            layers = self.config.num_hidden_layers if isinstance(module, ToStream) else 0.5
+            init.normal_(module.weight, std=self.config.initializer_range / (2 * layers) ** 0.5)
+        if isinstance(module, nn.RMSNorm):
+            init.ones_(module.weight)
+
+
+class DiffusionTransformerModel(DiffusionTransformerPreTrainedModel):
+    """Token ids to hidden states."""
+
+    def __init__(self, config: DiffusionTransformerConfig) -> None:
+        """Make embeddings, layers and the last norm.
+
+        Raises:
+            SettingsError: the width cannot be cut into heads of even size.
+        """
+        super().__init__(config)
+        if config.hidden_size % (2 * config.num_attention_heads):
+            raise SettingsError(
+                f"hidden_size {config.hidden_size} is not a multiple of twice the {config.num_attention_heads} heads."
+            )
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The table of token vectors."""
+        return self.embed_tokens
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Replace the table of token vectors."""
+        self.embed_tokens = value
+
+    def forward(
+        self,
+        input_ids: Tokens,
+        attention_mask: Attend | Bool[Tensor, "batch 1 query key"] | None = None,
+        position_ids: Positions | None = None,
+    ) -> BaseModelOutput:
+        """Hidden states [batch, length, hidden]; a mask is true where a token may be seen."""
+        length = input_ids.shape[1]
+        if position_ids is None:
+            position_ids = torch.arange(length, device=input_ids.device)[None]
+        pattern = None if self.config.block_size is None else block_causal(length, self.config.block_size, input_ids.device)
+        attend = None if attention_mask is None else attention_mask.bool()
+        mask = combine(attend[:, 0] if attend is not None and attend.ndim == 4 else attend, pattern)
+        rotation = _rotation(
+            position_ids, self.config.hidden_size // self.config.num_attention_heads, self.config.rope_theta
+        )
+        x = self.embed_tokens(input_ids)
+        for layer in self.layers:
+            x = layer(x, rotation, mask)
+        return BaseModelOutput(last_hidden_state=self.norm(x))
+
+
+class DiffusionTransformerForMaskedLM(DiffusionTransformerPreTrainedModel):
+    """Token ids to logits over the vocabulary."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}  # noqa: RUF012  transformers' own form
+
+    def __init__(self, config: DiffusionTransformerConfig) -> None:
+        """Make the network and its head, which shares the embeddings."""
+        super().__init__(config)
+        self.model = DiffusionTransformerModel(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The output layer."""
+        return self.lm_head
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        """Replace the output layer."""
+        self.lm_head = new_embeddings
+
+    def forward(
+        self,
+        input_ids: Tokens,
+        attention_mask: Attend | Bool[Tensor, "batch 1 query key"] | None = None,
+        position_ids: Positions | None = None,
+        labels: Tokens | None = None,
+    ) -> MaskedLMOutput:
+        """Logits [batch, length, vocab], and the mean cross-entropy where `labels` is not -100."""
+        hidden = self.model(input_ids, attention_mask=attention_mask, position_ids=position_ids).last_hidden_state
+        logits = self.lm_head(hidden)
+        loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
+        return MaskedLMOutput(loss=loss, logits=logits)
+
+
+AutoConfig.register(DiffusionTransformerConfig.model_type, DiffusionTransformerConfig)
+AutoModel.register(DiffusionTransformerConfig, DiffusionTransformerModel)
+AutoModelForMaskedLM.register(DiffusionTransformerConfig, DiffusionTransformerForMaskedLM)

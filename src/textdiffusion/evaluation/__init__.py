@@ -1,0 +1,5 @@
+"""Measurement."""
+
+from .likelihood import Estimate, nelbo
+
+__all__ = ["Estimate", "nelbo"]

@@ -1,0 +1,85 @@
+"""All settings of one generation; the only home of their defaults."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from ..errors import SettingsError
+from ..predictions import Filters
+from ..registry import did_you_mean
+from ..samplers import SAMPLERS, Recipe
+from ..schedules import STEP_GRIDS
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How noise becomes text. A field left at None takes the value of the sampler's publication, then the default."""
+
+    sampler: str = "ancestral"
+    """Rule applied at each step; `textdiffusion samplers` lists them."""
+    steps: int | None = None
+    """Steps in all; as many as there are tokens to write when left out."""
+    schedule: str | None = None
+    """Grid of steps; `textdiffusion schedules` lists them; linear when left out."""
+    block_size: int | None = None
+    """Tokens written at a time, left to right; all at once when left out."""
+    temperature: float | None = None
+    """Divides the logits; 0 takes the most probable token; 1 when left out."""
+    top_k: int | None = None
+    """Keep the k most probable tokens; 0 keeps all."""
+    top_p: float | None = None
+    """Keep the most probable tokens until their probabilities reach p; 1 keeps all."""
+    repetition_penalty: float = 1.0
+    """Above 1 lowers the logits of tokens already in the text."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The sampler's own settings, e.g. {"threshold": 0.9}."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work before anything is loaded or computed."""
+        if self.steps is not None and self.steps < 1:
+            raise SettingsError(f"steps is {self.steps}; it takes at least 1 step to turn noise into text.")
+        if self.block_size is not None and self.block_size < 1:
+            raise SettingsError(f"block_size is {self.block_size}; it must be at least 1.")
+        if self.schedule is not None:
+            STEP_GRIDS[self.schedule]
+        self._own_filters()
+
+    def recipe(self) -> Recipe:
+        """The sampler's row with its own settings."""
+        return SAMPLERS[self.sampler].with_settings(self.settings)
+
+    def filled(self) -> "Decoding":
+        """The same with the sampler's published settings where nothing else was said."""
+        published = SAMPLERS[self.sampler].defaults
+        return replace(self, **{k: v for k, v in published.items() if self.__dict__[k] is None})
+
+    def filters(self) -> Filters:
+        """Temperature and cuts."""
+        return self.filled()._own_filters()
+
+    def _own_filters(self) -> Filters:
+        return Filters(
+            repetition_penalty=self.repetition_penalty,
+            temperature=1.0 if self.temperature is None else self.temperature,
+            top_k=self.top_k or None,
+            top_p=self.top_p,
+        )
+
+    def changed(self, options: Mapping[str, Any]) -> "Decoding":
+        """The same with some options changed; names that are no field are the sampler's own settings."""
+        own = {entry.name for entry in fields(self)} - {"settings"}
+        direct = {name: value for name, value in options.items() if name in own}
+        rest = {name: value for name, value in options.items() if name not in own}
+        result = replace(self, **direct, settings={**self.settings, **rest})
+        if rest:
+            _check_names(result, own, rest)
+        return result
+
+
+def _check_names(decoding: Decoding, own: set[str], rest: Mapping[str, Any]) -> None:
+    """Offer the nearest of all names, the loop's and the sampler's, for one that is neither."""
+    try:
+        decoding.recipe()
+    except SettingsError as error:
+        near = [hint for name in rest if (hint := did_you_mean(name, own))]
+        raise SettingsError(f"{error}{near[0] if near else ''}") from None

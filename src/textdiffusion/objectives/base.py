@@ -1,0 +1,83 @@
+"""From a batch of clean texts to a loss per token."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+
+from ..canvas import Canvas
+from ..corruptions import Corruption
+from ..denoisers import Denoiser
+from ..errors import IncompatibleError
+from ..randomness import RowGenerator
+from ..shapes import Logits, PerText, PerToken, Times, Tokens, Where
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one look at a batch cost, token by token; every tensor is zero or false where nothing was asked."""
+
+    nats: PerToken
+    """The loss: its sum over the text estimates the objective for the text, in nats."""
+    cross_entropy: PerToken
+    """-log p(x_0) at the asked positions, unweighted, without gradient."""
+    asked: Where
+    """Positions that the network was asked about."""
+    correct: Where
+    """Asked positions at which the most probable token is the true one."""
+    rate: PerText
+    """Share of the editable positions that noise struck."""
+
+
+class Objective(ABC):
+    """A loss; the sum over tokens divided by the number of editable tokens is nats per token."""
+
+    @abstractmethod
+    def __call__(
+        self, denoiser: Denoiser, corruption: Corruption, canvas: Canvas, generator: RowGenerator
+    ) -> Scores:
+        """Corrupt the editable tokens, ask the network and score it."""
+
+    def check(self, corruption: Corruption) -> None:
+        """Raise IncompatibleError if the objective has no meaning for this corruption."""
+
+
+def needs_mask(objective: Objective, corruption: Corruption) -> None:
+    """Raise IncompatibleError unless all noise is the mask."""
+    if not corruption.masks_only:
+        raise IncompatibleError(
+            f"{type(objective).__name__} counts masked tokens, but {type(corruption).__name__} noise is not all mask; "
+            "use the objective nelbo or cross-entropy."
+        )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The network's word at the asked positions."""
+
+    logits: Logits
+    nll: PerText
+    asked: Where
+
+    @classmethod
+    def of(
+        cls, denoiser: Denoiser, corruption: Corruption, canvas: Canvas, xt: Tokens, t: Times, asked: Where
+    ) -> "Reading":
+        """Ask about `asked` only: the vocabulary head runs on no other position."""
+        logits = denoiser(xt, t, attend=canvas.attend, positions=canvas.positions, where=asked)
+        clean = corruption.clean_logits(logits)
+        nll = torch.nn.functional.cross_entropy(clean, canvas.tokens[asked], reduction="none")
+        return cls(clean, nll, asked)
+
+    def scores(self, canvas: Canvas, loss: PerText, hit: Where) -> Scores:
+        """Put the losses of the asked positions (one number each) back in their places."""
+        zero = torch.zeros(self.asked.shape, dtype=loss.dtype, device=loss.device)
+        correct = torch.zeros_like(self.asked)
+        correct[self.asked] = self.logits.argmax(-1) == canvas.tokens[self.asked]
+        return Scores(
+            nats=zero.masked_scatter(self.asked, loss),
+            cross_entropy=zero.masked_scatter(self.asked, self.nll.detach()),
+            asked=self.asked,
+            correct=correct,
+            rate=hit.sum(1) / canvas.editable.sum(1).clamp(min=1),
+        )

@@ -1,0 +1,70 @@
+"""The negative evidence lower bound on the likelihood, as an integral over time or as a sum over counts."""
+
+from dataclasses import dataclass
+
+import torch
+
+from ..canvas import Canvas
+from ..corruptions import Corruption
+from ..denoisers import Denoiser
+from ..errors import SettingsError
+from ..randomness import RowGenerator, random_subset
+from .base import Objective, Reading, Scores, needs_mask
+
+
+@dataclass(frozen=True)
+class Nelbo(Objective):
+    """Monte-Carlo estimate of the continuous-time bound (MDLM, arXiv:2406.07524 eq. 10; LLaDA, arXiv:2502.09992).
+
+    Times are stratified over the global batch. The result is nats per text, summed over its tokens.
+    """
+
+    time_floor: float = 1e-3
+    """Smallest time drawn; drops about this share of the bound and caps the weight, which is 1/t when linear."""
+
+    def __post_init__(self) -> None:
+        """Refuse a floor at which the weight is infinite."""
+        if not 0.0 < self.time_floor < 1.0:
+            raise SettingsError(f"time_floor {self.time_floor} must lie between 0 and 1.")
+
+    def __call__(
+        self, denoiser: Denoiser, corruption: Corruption, canvas: Canvas, generator: RowGenerator
+    ) -> Scores:
+        u = generator.stratified()[:, None].to(canvas.tokens.device)
+        t = self.time_floor + (1.0 - self.time_floor) * (1.0 - u)
+        noised, hit = corruption.corrupt(canvas.tokens, t, generator)
+        hit = hit & canvas.editable
+        xt = torch.where(hit, noised, canvas.tokens)
+        asked = corruption.may_be_noise(xt) & canvas.editable
+        reading = Reading.of(denoiser, corruption, canvas, xt, t.float(), asked)
+        at = t.float().expand_as(canvas.tokens)[asked]
+        loss = corruption.bound(reading.logits, canvas.tokens[asked], xt[asked], at)
+        return reading.scores(canvas, loss * (1.0 - self.time_floor), hit)
+
+
+@dataclass(frozen=True)
+class CountNelbo(Objective):
+    """The same bound with the number of masks drawn instead of the time (LLaDA, arXiv:2502.09992 eq. 6).
+
+    n is even over 1 ... N, a uniform subset of n of the N editable tokens is masked, and the loss is N/n times
+    their cross-entropy. It has no large weights at small times and no floor, hence less variance.
+    """
+
+    def __call__(
+        self, denoiser: Denoiser, corruption: Corruption, canvas: Canvas, generator: RowGenerator
+    ) -> Scores:
+        width = canvas.tokens.shape[1]
+        total = canvas.editable.sum(1)
+        u = generator.stratified().to(total.device)
+        count = ((u * total).long() + 1).minimum(total)
+        hit = random_subset(canvas.editable, count, generator.uniform(width, draw=3))
+        xt = torch.where(hit, corruption.noise(canvas.tokens, generator), canvas.tokens)
+        share = (count / total.clamp(min=1))[:, None]
+        t = corruption.schedule.inverse(1.0 - share.double() if share.device.type != "mps" else 1.0 - share).float()
+        reading = Reading.of(denoiser, corruption, canvas, xt, t, hit)
+        weight = (1.0 / share.clamp(min=torch.finfo(share.dtype).tiny)).expand_as(hit)[hit]
+        return reading.scores(canvas, reading.nll * weight, hit)
+
+    def check(self, corruption: Corruption) -> None:
+        """Counting masks is the bound only where all noise is the mask."""
+        needs_mask(self, corruption)

@@ -1,0 +1,126 @@
+"""From the network's logits to the tokens that may be written: temperature, top-k, top-p, repetition."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from .errors import SettingsError
+from .randomness import draw_categorical
+from .shapes import Times, Tokens, Where
+
+_FIRST_LOOK = 1024
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A distribution over tokens for each asked position, perhaps cut down to a few candidates."""
+
+    logits: Float[Tensor, "asked choices"]
+    """Of the candidates, after temperature; -inf where filtered out."""
+    ids: Int[Tensor, "asked choices"] | None
+    """Token id of each candidate; None when the candidates are the whole vocabulary in order."""
+    log_total: Float[Tensor, " asked"]
+    """logsumexp over the whole vocabulary before filtering, so that logits - log_total are log-probabilities."""
+    vocab: int
+    """Size of the whole vocabulary."""
+
+    def draw(self, uniform: Float[Tensor, " asked"]) -> tuple[Int[Tensor, " asked"], Float[Tensor, " asked"]]:
+        """A token for each position and the probability that the network gave to it."""
+        if self.logits.shape[-1] == 1:
+            choice = torch.zeros(len(self.logits), dtype=torch.int64, device=self.logits.device)
+        else:
+            choice = draw_categorical(self.logits, uniform)
+        picked = self.logits.gather(-1, choice[:, None])[:, 0]
+        token = choice if self.ids is None else self.ids.gather(-1, choice[:, None])[:, 0]
+        return token, torch.exp(picked - self.log_total)
+
+    def probabilities(self) -> Float[Tensor, "asked vocab"]:
+        """The filtered distribution over the whole vocabulary."""
+        p = self.logits.softmax(-1)
+        if self.ids is None:
+            return p
+        return torch.zeros(len(p), self.vocab, dtype=p.dtype, device=p.device).scatter(-1, self.ids, p)
+
+
+Predict = Callable[[Tokens, Times, Where], Prediction]
+"""(x_t, t, where) -> what may stand at `where`; one network call."""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """How a distribution is sharpened and cut before a token is drawn, in the order of the fields."""
+
+    repetition_penalty: float = 1.0
+    """Above 1 lowers the logits of tokens already in the text (CTRL, arXiv:1909.05858); 1 is off."""
+    temperature: float = 1.0
+    """Divides the logits; 0 takes the most probable token."""
+    top_k: int | None = None
+    """Keep the k most probable tokens."""
+    top_p: float | None = None
+    """Keep the most probable tokens until their probabilities reach p, the token that crosses p included."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that mean nothing."""
+        if self.temperature < 0.0:
+            raise SettingsError(f"temperature {self.temperature} must be 0 (greedy) or above.")
+        if self.repetition_penalty <= 0.0:
+            raise SettingsError(f"repetition_penalty {self.repetition_penalty} must be above 0; 1 is off.")
+        if self.top_k is not None and self.top_k < 1:
+            raise SettingsError(f"top_k {self.top_k} must be at least 1; leave it out to keep all tokens.")
+        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
+            raise SettingsError(f"top_p {self.top_p} must lie above 0 and at most at 1.")
+
+    def __call__(
+        self,
+        logits: Float[Tensor, "asked vocab"],
+        seen: Bool[Tensor, "asked vocab"] | None = None,
+    ) -> Prediction:
+        """Turn clean float32 logits into candidates; `seen` marks the tokens already in each text."""
+        if seen is not None:
+            lowered = torch.where(logits > 0, logits / self.repetition_penalty, logits * self.repetition_penalty)
+            logits = torch.where(seen, lowered, logits)
+        if self.temperature not in (0.0, 1.0):
+            logits = logits / self.temperature
+        total, vocab = logits.logsumexp(-1), logits.shape[-1]
+        if self.temperature == 0.0:
+            best, ids = logits.max(-1, keepdim=True)
+            return Prediction(best, ids, total, vocab)
+        ids = None
+        if self.top_k is not None and self.top_k < vocab:
+            logits, ids = logits.topk(self.top_k, dim=-1)
+        if self.top_p is not None and self.top_p < 1.0:
+            if ids is None:
+                logits, ids = _sorted_head(logits, self.top_p)
+            logits = _nucleus(logits, total if self.top_k is None else logits.logsumexp(-1), self.top_p)
+        return Prediction(logits, ids, total, vocab)
+
+
+def _sorted_head(
+    logits: Float[Tensor, "asked vocab"], p: float
+) -> tuple[Float[Tensor, "asked head"], Int[Tensor, "asked head"]]:
+    """The most probable tokens in falling order, enough of them to hold the mass `p` at every position."""
+    size = min(_FIRST_LOOK, logits.shape[-1])
+    top, ids = logits.topk(size, dim=-1)
+    # Sorting tens of thousands of tokens costs more than the network; most often a few hold the mass.
+    if size == logits.shape[-1] or bool((top.logsumexp(-1) - logits.logsumexp(-1) >= math.log(p)).all()):
+        return top, ids
+    return logits.sort(-1, descending=True)
+
+
+def _nucleus(
+    falling: Float[Tensor, "asked choices"], total: Float[Tensor, " asked"], p: float
+) -> Float[Tensor, "asked choices"]:
+    """Bar every token before which the mass `p` was already reached; `falling` logits are sorted."""
+    mass = (falling - total[:, None]).exp().cumsum(-1)
+    before = torch.cat([torch.zeros_like(mass[:, :1]), mass[:, :-1]], dim=-1)
+    return falling.masked_fill(before >= p, -torch.inf)
+
+
+def banned_ids(vocab: int, ids: Sequence[int]) -> Int[Tensor, " banned"] | None:
+    """Ids inside the vocabulary that must never be written, or None."""
+    inside = sorted({i for i in ids if 0 <= i < vocab})
+    return torch.tensor(inside, dtype=torch.int64) if inside else None

@@ -1,0 +1,6 @@
+"""Samplers. A new one: a row in recipes.py, and a policy in policies.py where none fits."""
+
+from .base import Sampler, State
+from .recipes import SAMPLERS, Recipe, sampler_settings
+
+__all__ = ["SAMPLERS", "Recipe", "Sampler", "State", "sampler_settings"]

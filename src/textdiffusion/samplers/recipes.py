@@ -1,0 +1,142 @@
+"""The table of samplers: each published rule is a row put together from policies."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import SettingsError
+from ..registry import Registry, did_you_mean
+from .base import Sampler
+from .policies import (
+    AboveThreshold,
+    EachAtRandom,
+    EachByRate,
+    Everything,
+    ExactByRate,
+    SomeAtRandom,
+    Surest,
+)
+from .posterior import Posterior
+from .unmask import Unmask
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A row: the rule, what it is, and the settings that its publication goes with."""
+
+    sampler: Sampler
+    """The rule with its own settings."""
+    summary: str
+    """What it does, in one line."""
+    source: str
+    """Where it comes from."""
+    exact: str
+    """When the text follows the model's own distribution, or why it does not."""
+    one_per_call: bool = False
+    """It settles one token per network call whatever the number of steps asked for."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of a generation that this rule was published with; they yield to what the user says."""
+
+    def with_settings(self, settings: Mapping[str, Any]) -> "Recipe":
+        """The row with its rule's own settings changed.
+
+        Raises:
+            SettingsError: the rule has no such setting.
+        """
+        known = sampler_settings(self.sampler)
+        for name in settings:
+            if name not in known:
+                has = ", ".join(known) or "none"
+                raise SettingsError(f"this sampler has no setting {name!r}.{did_you_mean(name, known)} It has: {has}.")
+        return dataclasses.replace(self, sampler=_changed(self.sampler, settings))
+
+
+def sampler_settings(sampler: Any) -> dict[str, Any]:
+    """The rule's own settings and their values, those of its policies included."""
+    found: dict[str, Any] = {}
+    for entry in dataclasses.fields(sampler):
+        value = sampler.__dict__[entry.name]
+        found |= sampler_settings(value) if dataclasses.is_dataclass(value) else {entry.name: value}
+    return found
+
+
+def _changed(part: Any, settings: Mapping[str, Any]) -> Any:
+    changes = {}
+    for entry in dataclasses.fields(part):
+        value = part.__dict__[entry.name]
+        if dataclasses.is_dataclass(value):
+            changes[entry.name] = _changed(value, settings)
+        elif entry.name in settings:
+            changes[entry.name] = settings[entry.name]
+    return dataclasses.replace(part, **changes)
+
+
+_ONE_BY_ONE = "exact: one token a call at a place chosen blind to the draw"
+_MANY = "tokens written in one call are drawn independently of each other"
+
+SAMPLERS: Registry[Recipe] = Registry(
+    "sampler",
+    {
+        "ancestral": Recipe(
+            Unmask(EachAtRandom()),
+            "each mask is written with the probability of the reverse process",
+            "MDLM, arXiv:2406.07524",
+            f"exact as the steps grow; with few, {_MANY}",
+        ),
+        "first-hitting": Recipe(
+            Unmask(SomeAtRandom()),
+            "one mask at a time, at a uniformly random place",
+            "Zheng et al., arXiv:2409.02908",
+            _ONE_BY_ONE,
+            one_per_call=True,
+        ),
+        "random": Recipe(
+            Unmask(SomeAtRandom()),
+            "an even number of masks per step, at random places",
+            "LLaDA, arXiv:2502.09992",
+            f"exact with as many steps as tokens; with fewer, {_MANY}",
+        ),
+        "confidence": Recipe(
+            Unmask(Surest()),
+            "an even number of masks per step, the most probable tokens first",
+            "MaskGIT, arXiv:2202.04200; LLaDA low-confidence, arXiv:2502.09992",
+            "biased: easy tokens come first, which sharpens the distribution",
+        ),
+        "single-best": Recipe(
+            Unmask(Surest()),
+            "the single most probable token of all, one per call",
+            "Diffusion Language Models demo, 2025",
+            "biased: greedy",
+            one_per_call=True,
+            defaults={"temperature": 0.0},
+        ),
+        "threshold": Recipe(
+            Unmask(AboveThreshold()),
+            "every token above a probability, at least the surest one",
+            "Fast-dLLM, arXiv:2505.22618; RoBERTa diffusion, 2025-11",
+            f"biased: easy tokens come first, and {_MANY}",
+            defaults={"temperature": 0.0},
+        ),
+        "full-remask": Recipe(
+            Unmask(Everything(), EachByRate()),
+            "all positions anew, then each masked again by the schedule",
+            "RoBERTa diffusion, 2025-06; DiffusionBert with Prefix",
+            f"biased: visible tokens are drawn anew, and {_MANY}",
+            defaults={"steps": 10, "top_k": 50, "top_p": 0.95},
+        ),
+        "guide": Recipe(
+            Unmask(Everything(), ExactByRate()),
+            "all positions anew, then an exact share masked again by the grid",
+            "Text Diffusion Learning Guide",
+            f"biased: visible tokens are drawn anew, and {_MANY}",
+            defaults={"steps": 10, "top_k": 50, "temperature": 0.7},
+        ),
+        "posterior": Recipe(
+            Posterior(),
+            "the full posterior at every position, for any noise",
+            "D3PM, arXiv:2107.03006",
+            f"exact as the steps grow; with few, {_MANY}",
+        ),
+    },
+)

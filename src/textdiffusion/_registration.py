@@ -1,0 +1,50 @@
+"""Teaches transformers' Auto classes our network when, and only when, they are loaded.
+
+Importing transformers takes seconds, so `import textdiffusion` must not; yet after it AutoModelForMaskedLM
+has to know the network. So the import of its registry is watched, and the network registered right after.
+"""
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+_AUTO = "transformers.models.auto.modeling_auto"
+_NETWORK = "textdiffusion.denoisers.transformer"
+
+
+class _Loader(importlib.abc.Loader):
+    """Runs the real loader, then registers."""
+
+    def __init__(self, real: importlib.abc.Loader) -> None:
+        self.real = real
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return self.real.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self.real.exec_module(module)
+        importlib.import_module(_NETWORK)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds the registry once, with our loader around its own."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != _AUTO:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+if _AUTO in sys.modules:
+    importlib.import_module(_NETWORK)
+else:
+    sys.meta_path.insert(0, _Finder())

@@ -1,0 +1,24 @@
+"""Where tensors live: the fastest device there is, or the one that was named."""
+
+import torch
+
+from .errors import SettingsError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def choose_device(name: str = DEVICES[0]) -> torch.device:
+    """The named device; `auto` takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        SettingsError: no such device, or it is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    kind = name.split(":")[0]
+    if kind not in DEVICES:
+        raise SettingsError(f"no device named {name!r}; known: {', '.join(DEVICES)}.")
+    if kind == DEVICES[0]:
+        return torch.device(next(device for device, present in there.items() if present))
+    if not there[kind]:
+        raise SettingsError(f"this machine has no {name} that torch can use; leave --device out to let it choose.")
+    return torch.device(name)

@@ -1,0 +1,212 @@
+"""A diffusion language model as a user sees it: load, generate, fill, score."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import torch
+
+from .canvas import Canvas
+from .checkpoint import Checkpoint, ModelSettings, load_checkpoint
+from .corruptions import Absorbing, Corruption
+from .denoisers.masked_lm import MaskedLMDenoiser
+from .device import DEVICES, choose_device
+from .errors import SettingsError
+from .generation import Decoding, Frame, denoise
+from .randomness import RowGenerator
+from .samplers import Sampler
+from .samplers.posterior import Posterior
+from .tokens import TextFormat
+
+
+@dataclass(frozen=True)
+class Task:
+    """A batch of texts to write, ready for the loop."""
+
+    canvas: Canvas
+    decoding: Decoding
+    seeds: tuple[int, ...]
+    prompts: tuple[str, ...]
+    prompt_tokens: tuple[int, ...]
+    """Leading tokens of each row that were given; 0 where the holes lie inside the text."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One written text."""
+
+    text: str
+    """The continuation without the prompt; the whole text where holes were filled."""
+    prompt: str
+    token_ids: list[int]
+    """Written ids, up to the end of text."""
+    prompt_tokens: int
+    generated_tokens: int
+    nfe: int
+    """Network calls of the whole batch."""
+    seconds: float
+    """Wall time of the whole batch, loading left out."""
+    sampler: str
+    steps: int
+    """Steps taken; fewer than planned where the sampler finished early."""
+    seed: int
+    """Gives this very text when generated alone."""
+    frames: list[Frame]
+    """All steps of the whole batch."""
+    row: int
+    """This text's row in the frames."""
+
+
+class DiffusionLM:
+    """A network, its tokenizer and its noise; `textdiffusion.load` makes one."""
+
+    def __init__(self, checkpoint: Checkpoint, *, name: str, device: torch.device) -> None:
+        """Put a loaded checkpoint on a device."""
+        self.name = name
+        self.model = checkpoint.model.to(device)  # type: ignore[arg-type, unused-ignore]
+        self.settings: ModelSettings = checkpoint.settings
+        self.format = TextFormat.of(checkpoint.tokenizer)
+        self.denoiser = MaskedLMDenoiser.of(self.model)
+        self.vocab_size: int = self.model.config.vocab_size
+        self.corruption: Corruption = self.settings.corruption(self.format.mask_id, self.vocab_size)
+
+    @property
+    def longest(self) -> int:
+        """Most tokens in one text, prompt included."""
+        limits = [limit for limit in (self.settings.length, self.denoiser.longest) if limit is not None]
+        return min(limits) if limits else 1024
+
+    @overload
+    def generate(self, prompt: str = "", **options: Any) -> Generation: ...
+    @overload
+    def generate(self, prompt: Sequence[str], **options: Any) -> list[Generation]: ...
+    def generate(
+        self,
+        prompt: str | Sequence[str] = "",
+        *,
+        length: int | None = None,
+        seed: int = 0,
+        decoding: Decoding | None = None,
+        **options: Any,
+    ) -> Generation | list[Generation]:
+        """Continue a prompt, or each of a list of prompts, by `length` new tokens.
+
+        A prompt in a list gets the same text as alone. `options` are the fields of `Decoding` and the sampler's
+        own settings.
+
+        Raises:
+            SettingsError: an option is unknown or out of range, or prompt and length exceed `longest`.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        settings = self.decoding(decoding, options)
+        task = self.continuation(prompts, length=length, seeds=[seed] * len(prompts), decoding=settings)
+        results = self.results(task, list(self.stream(task)))
+        return results[0] if isinstance(prompt, str) else results
+
+    def fill(
+        self, text: str, *, seed: int = 0, decoding: Decoding | None = None, **options: Any
+    ) -> Generation:
+        """Fill the holes of a text: ``[MASK]`` and ``____`` are one token each, ``[MASK:n]`` is n."""
+        task = self.infilling([text], seeds=[seed], decoding=self.decoding(decoding, options))
+        return self.results(task, list(self.stream(task)))[0]
+
+    def decoding(self, given: Decoding | None = None, options: dict[str, Any] | None = None) -> Decoding:
+        """The settings of a generation: defaults, then the checkpoint's, then the caller's."""
+        base = Decoding().changed(self.settings.decoding) if given is None else given
+        return base.changed(options or {})
+
+    def continuation(
+        self, prompts: Sequence[str], *, length: int | None, seeds: Sequence[int], decoding: Decoding
+    ) -> Task:
+        """Prompts with room for `length` tokens after each; the canvas of the training when left out."""
+        ids = [self.format.prompt(prompt) for prompt in prompts]
+        rooms = [max(1, self.longest - len(row)) if length is None else length for row in ids]
+        for row, room in zip(ids, rooms, strict=True):
+            self._check_room(len(row), room)
+        canvas = Canvas.from_prompts(ids, rooms, pad_id=self.format.pad_id)
+        return Task(canvas, decoding, tuple(seeds), tuple(prompts), tuple(map(len, ids)))
+
+    def infilling(self, texts: Sequence[str], *, seeds: Sequence[int], decoding: Decoding) -> Task:
+        """Texts with holes."""
+        rows = [self.format.template(text) for text in texts]
+        for ids, _ in rows:
+            self._check_room(len(ids), 0)
+        canvas = Canvas.from_rows([ids for ids, _ in rows], [holes for _, holes in rows], pad_id=self.format.pad_id)
+        return Task(canvas, decoding, tuple(seeds), tuple(texts), (0,) * len(texts))
+
+    def stream(self, task: Task) -> Iterator[Frame]:
+        """The frames of a task as they come; nothing of them is kept."""
+        recipe = task.decoding.recipe()
+        return denoise(
+            self.denoiser,
+            self._process(recipe.sampler),
+            task.canvas.to(self.model.device),
+            task.decoding,
+            RowGenerator.for_rows(task.seeds, self.model.device),
+            banned=self.format.banned(self.vocab_size, learns_end=self._may_end(task)),
+        )
+
+    def results(self, task: Task, frames: list[Frame]) -> list[Generation]:
+        """The texts of a finished task."""
+        last, found = frames[-1], []
+        for row, prompt in enumerate(task.prompts):
+            ids = last.tokens[row].cpu()
+            valid, editable = task.canvas.valid[row], task.canvas.editable[row]
+            new = ids[editable].tolist()
+            inside = task.prompt_tokens[row] == 0 or not bool(editable.any())
+            written = new if inside else self.format.written(new)
+            text = (
+                self.format.decode(ids[valid].tolist())
+                if inside
+                else self._continuation_text(ids[valid & ~editable].tolist(), written)
+            )
+            found.append(
+                Generation(
+                    text=text,
+                    prompt=prompt,
+                    token_ids=written,
+                    prompt_tokens=int((valid & ~editable).sum()),
+                    generated_tokens=len(written),
+                    nfe=last.nfe,
+                    seconds=last.seconds,
+                    sampler=task.decoding.sampler,
+                    steps=last.step,
+                    seed=task.seeds[row],
+                    frames=frames,
+                    row=row,
+                )
+            )
+        return found
+
+    def _continuation_text(self, prompt: list[int], written: list[int]) -> str:
+        """What the new tokens add to the text; decoded together, as pieces depend on what stands before."""
+        before, whole = self.format.decode(prompt), self.format.decode([*prompt, *written])
+        return whole[len(before) :] if whole.startswith(before) else self.format.decode(written)
+
+    def _may_end(self, task: Task) -> bool:
+        """A hole inside a text is no place to end it."""
+        return self.settings.learns_end and all(task.prompt_tokens)
+
+    def _process(self, sampler: Sampler) -> Corruption:
+        """The training's noise, or the masks in it for samplers that write masks alone."""
+        if self.corruption.masks_only or isinstance(sampler, Posterior):
+            return self.corruption
+        return Absorbing(self.format.mask_id, self.corruption.schedule)
+
+    def _check_room(self, given: int, new: int) -> None:
+        if given + new > self.longest:
+            raise SettingsError(
+                f"{given} tokens of text and {new} new ones do not fit: the model holds {self.longest}; "
+                "shorten the text or lower --length."
+            )
+
+
+def load(name: str = "starter", *, device: str = DEVICES[0], dtype: str = "auto") -> DiffusionLM:
+    """Load `starter` (the bundled model), a model folder or a Hub id.
+
+    Raises:
+        CheckpointError, IncompatibleError: see `checkpoint.load_checkpoint`.
+        SettingsError: no such device.
+    """
+    place = choose_device(device)
+    return DiffusionLM(load_checkpoint(name, dtype=dtype), name=name, device=place)

@@ -1,0 +1,131 @@
+"""What a tokenizer's special ids mean to diffusion: how texts begin, end, are hidden and are read back."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from .errors import IncompatibleError, SettingsError
+
+MASK_TOKEN = "[MASK]"
+_HOLE = re.compile(r" ?(?:\[MASK(?::(\d+))?\]|_{2,})")
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """How text becomes ids and ids become text; training and sampling use the same one."""
+
+    tokenizer: PreTrainedTokenizerBase
+    mask_id: int
+    pad_id: int
+    """Fills rows up; never attended, noised or scored, so that any id will do when there is none of its own."""
+    begin_id: int | None
+    """Stands before each document: the tokenizer's bos or cls."""
+    end_id: int | None
+    """Stands after each document: the tokenizer's eos or sep."""
+    special_ids: frozenset[int]
+    """Ids that are no text."""
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> "TextFormat":
+        """Read the special ids of a tokenizer.
+
+        Raises:
+            IncompatibleError: it has no mask, or its mask is also another special token.
+        """
+        mask = tokenizer.mask_token_id
+        if mask is None:
+            raise IncompatibleError(
+                "the tokenizer has no mask token; `textdiffusion train` adds one, or name one with "
+                "tokenizer.add_special_tokens({'mask_token': '[MASK]'}) and resize the embeddings."
+            )
+        begin = _first(tokenizer.bos_token_id, tokenizer.cls_token_id)
+        end = _first(tokenizer.eos_token_id, tokenizer.sep_token_id)
+        others = {begin, end, tokenizer.pad_token_id, tokenizer.unk_token_id}
+        if mask in others:
+            raise IncompatibleError(
+                f"the mask token {tokenizer.mask_token!r} (id {mask}) is also another special token of the "
+                "tokenizer; the mask must be an id of its own."
+            )
+        pad = _first(tokenizer.pad_token_id, end, 0)
+        return cls(tokenizer, mask, pad or 0, begin, end, frozenset(tokenizer.all_special_ids))
+
+    def document(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of whole documents, with their begin and end."""
+        head = [] if self.begin_id is None else [self.begin_id]
+        tail = [] if self.end_id is None else [self.end_id]
+        return [[*head, *ids, *tail] for ids in self._plain(texts)]
+
+    def prompt(self, text: str) -> list[int]:
+        """Ids of a text that goes on: its begin, but no end."""
+        return ([] if self.begin_id is None else [self.begin_id]) + self._plain([text])[0]
+
+    def template(self, text: str) -> tuple[list[int], list[bool]]:
+        """Ids of a document with holes, and which of them are holes.
+
+        ``[MASK]`` and ``____`` (two or more underscores) are one token each, ``[MASK:n]`` is n. One space before
+        a hole belongs to the hole, as subword tokens carry the space before them.
+
+        Raises:
+            SettingsError: there is no hole, or one of no tokens.
+        """
+        ids, holes, place = self.prompt(""), [], 0
+        holes = [False] * len(ids)
+        for found in _HOLE.finditer(text):
+            size = int(found.group(1) or 1)
+            if size < 1:
+                raise SettingsError(f"the hole {found.group().strip()!r} has no token; write [MASK:n] with n from 1.")
+            before = self._plain([text[place : found.start()]])[0]
+            ids += [*before, *[self.mask_id] * size]
+            holes += [False] * len(before) + [True] * size
+            place = found.end()
+        if not any(holes):
+            raise SettingsError("the text has no hole; write [MASK], [MASK:3] for three tokens, or ____.")
+        tail = self._plain([text[place:]])[0] + ([] if self.end_id is None else [self.end_id])
+        return ids + tail, holes + [False] * len(tail)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of some ids, special tokens left out."""
+        text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        assert isinstance(text, str)  # a list only comes back for a batch
+        return text
+
+    def written(self, ids: Sequence[int]) -> list[int]:
+        """The ids up to the first end of text."""
+        listed = list(ids)
+        return listed[: listed.index(self.end_id)] if self.end_id in listed else listed
+
+    def banned(self, vocab: int, *, learns_end: bool) -> list[int]:
+        """Ids that a sampler must never write: special ones, and rows of the network that are no token."""
+        kept = {self.end_id} if learns_end else set()
+        return sorted((self.special_ids | set(range(len(self.tokenizer), vocab))) - kept)
+
+    def _plain(self, texts: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = self.tokenizer(
+            list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False
+        )["input_ids"]
+        return ids
+
+
+def ensure_mask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Give the tokenizer a mask token and the network a vector for it, the mean of all; False if it had one.
+
+    The output layer stays tied where it was, and the new row starts at the mean there too.
+    """
+    if tokenizer.mask_token_id is not None:
+        return False
+    tokenizer.add_special_tokens({"mask_token": MASK_TOKEN})
+    table = model.get_input_embeddings().weight
+    mean, rows = table.detach().mean(0), table.shape[0]
+    if len(tokenizer) > rows:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    model.get_input_embeddings().weight.data[tokenizer.mask_token_id] = mean
+    head = model.get_output_embeddings()
+    if head is not None and head.weight.data_ptr() != model.get_input_embeddings().weight.data_ptr():
+        head.weight.data[tokenizer.mask_token_id] = head.weight.data[:rows].mean(0)
+    return True
+
+
+def _first(*ids: int | None) -> int | None:
+    return next((i for i in ids if i is not None), None)

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textdiffusion.data import formats
-from textdiffusion.data.formats import split_text
+from textdiffusion.data.formats import Repeats, split_text
 from textdiffusion.data.sources import available_splits, read_documents
 from textdiffusion.errors import DataError
 
@@ -310,3 +310,14 @@ def test_real_files(shared_data: Path, name: str, split: str, count: int) -> Non
 
 def test_two_versions_of_a_real_split(shared_data: Path) -> None:
     assert "test.raw.txt and test.txt" in one_line(shared_data / "wikitext2", split="test")
+
+
+def test_repeats_weigh_groups_against_each_other(tmp_path: Path) -> None:
+    rows = [{"text": f"{group}{i}", "source": group} for i in range(4) for group in "abc"]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    documents = list(
+        read_documents(str(tmp_path), repeats=Repeats("source", {"a": 2.0, "b": 0.5, "c": 0.0})),
+    )
+    assert sorted(text for text in documents if text[0] == "a") == sorted(f"a{i}" for i in range(4) for _ in "12")
+    assert len([text for text in documents if text[0] == "b"]) == 2
+    assert not [text for text in documents if text[0] == "c"]

@@ -2,9 +2,12 @@
 
 import csv
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 from ..errors import DataError
@@ -87,7 +90,40 @@ def choose_field(fields: Sequence[str], strings: Sequence[str], *, wanted: str |
     )
 
 
-def texts_of_rows(rows: Iterable[tuple[str, object]], text_field: str | None) -> Iterator[str]:
+@dataclass(frozen=True)
+class Repeats:
+    """How often the documents of each group are read in one pass: a way to weigh sources against each other."""
+
+    field: str | None = None
+    """Field that names the group; None reads every document once."""
+    times: Mapping[str, float] = dataclass_field(default_factory=dict)
+    """Times per pass by group, any number from 0; groups that are not named are read once."""
+
+    def counter(self) -> Callable[[Mapping[str, object]], int]:
+        """A function that says how often the next row is to be read; fractions add up over a group's rows."""
+        owed: dict[str, float] = {}
+
+        def times(row: Mapping[str, object]) -> int:
+            group = str(row.get(self.field)) if self.field is not None else ""
+            owed[group] = owed.get(group, 0.0) + self.times.get(group, 1.0)
+            whole = math.floor(owed[group] + 1e-9)
+            owed[group] -= whole
+            return whole
+
+        return times
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Which parts of a row matter."""
+
+    text: str | None = None
+    """Field of the text; found when None."""
+    repeats: Repeats = Repeats()
+    """How often each row is read."""
+
+
+def texts_of_rows(rows: Iterable[tuple[str, object]], fields: Fields) -> Iterator[str]:
     """The text of each row; `rows` are pairs of the place (for messages) and a mapping or a bare string.
 
     The first mapping decides the field. An empty (null) text is passed over.
@@ -96,6 +132,7 @@ def texts_of_rows(rows: Iterable[tuple[str, object]], text_field: str | None) ->
         DataError: a row has no such field, or something else than a text in it.
     """
     field: str | None = None
+    times = fields.repeats.counter()
     for where, row in rows:
         if isinstance(row, str):
             yield row
@@ -104,29 +141,29 @@ def texts_of_rows(rows: Iterable[tuple[str, object]], text_field: str | None) ->
             raise DataError(f"{where}: expected an object with a text field, found {type(row).__name__}.")
         if field is None or field not in row:
             strings = [name for name, value in row.items() if isinstance(value, str)]
-            field = choose_field(list(row), strings, wanted=field or text_field, where=where)
+            field = choose_field(list(row), strings, wanted=field or fields.text, where=where)
         text = row[field]
         if isinstance(text, str):
-            yield text
+            yield from repeat(text, times(row))
         elif text is not None:
             raise DataError(
                 f"{where}: field {field!r} holds {type(text).__name__}, not text; name another text_field."
             )
 
 
-def _read_text(path: Path, text_field: str | None) -> Iterator[str]:
+def _read_text(path: Path, fields: Fields) -> Iterator[str]:
     """Documents of a plain text file; it has no fields."""
     return split_text(line for _, line in read_lines(path))
 
 
-def _read_json_lines(path: Path, text_field: str | None) -> Iterator[str]:
+def _read_json_lines(path: Path, fields: Fields) -> Iterator[str]:
     """Documents of a file with one JSON object or string a line; blank lines are passed over."""
     rows = (
         (f"{path}, line {number}", _parse_json(line, path, number))
         for number, line in read_lines(path)
         if line.strip()
     )
-    return regroup_lines(texts_of_rows(rows, text_field))
+    return regroup_lines(texts_of_rows(rows, fields))
 
 
 def _parse_json(text: str, path: Path, first_line: int) -> object:
@@ -141,19 +178,19 @@ def _parse_json(text: str, path: Path, first_line: int) -> object:
     return value
 
 
-def _read_json(path: Path, text_field: str | None) -> Iterator[str]:
+def _read_json(path: Path, fields: Fields) -> Iterator[str]:
     """Documents of a .json file: a list, which is loaded whole, or in truth JSON lines."""
     with file_errors(path), open_bytes(path) as file:
         start = file.read(1 << 12).removeprefix(b"\xef\xbb\xbf").lstrip()
     if not start.startswith(b"["):
-        return _read_json_lines(path, text_field)
+        return _read_json_lines(path, fields)
     rows = _parse_json("\n".join(line for _, line in read_lines(path)), path, 1)
     assert isinstance(rows, list)
     places = ((f"{path}, entry {number}", row) for number, row in enumerate(rows, start=1))
-    return regroup_lines(texts_of_rows(places, text_field))
+    return regroup_lines(texts_of_rows(places, fields))
 
 
-def _read_csv(path: Path, text_field: str | None) -> Iterator[str]:
+def _read_csv(path: Path, fields: Fields) -> Iterator[str]:
     """Documents of a table with a header line, separated by commas, or by tabs in a .tsv file."""
     delimiter = "\t" if kind_of(path) == ".tsv" else ","
     table = csv.DictReader((line + "\n" for _, line in read_lines(path)), delimiter=delimiter)
@@ -167,10 +204,10 @@ def _read_csv(path: Path, text_field: str | None) -> Iterator[str]:
                 f"{path}, line {table.line_num}: bad table ({error}); mend it or use .jsonl."
             ) from error
 
-    return regroup_lines(texts_of_rows(rows(), text_field))
+    return regroup_lines(texts_of_rows(rows(), fields))
 
 
-def _read_parquet(path: Path, text_field: str | None) -> Iterator[str]:
+def _read_parquet(path: Path, fields: Fields) -> Iterator[str]:
     """Documents of a Parquet file, batch by batch; only the column of the text is read."""
     import pyarrow  # type: ignore[import-untyped]
     import pyarrow.parquet  # type: ignore[import-untyped]
@@ -182,16 +219,19 @@ def _read_parquet(path: Path, text_field: str | None) -> Iterator[str]:
                 names = table.schema_arrow.names
                 kinds = zip(names, table.schema_arrow.types, strict=True)
                 strings = [name for name, kind in kinds if pyarrow.types.is_string(kind)]
-                field = choose_field(names, strings, wanted=text_field, where=str(path))
-                for batch in table.iter_batches(batch_size=256, columns=[field]):
-                    yield from texts_of_rows(((str(path), row) for row in batch.to_pylist()), field)
+                field = choose_field(names, strings, wanted=fields.text, where=str(path))
+                group = fields.repeats.field
+                columns = [name for name in dict.fromkeys((field, group)) if name is not None and name in names]
+                for batch in table.iter_batches(batch_size=256, columns=columns):
+                    rows = ((str(path), row) for row in batch.to_pylist())
+                    yield from texts_of_rows(rows, replace(fields, text=field))
         except pyarrow.ArrowInvalid as error:
             raise DataError(f"{path} is damaged or not really Parquet; fetch or write it again.") from error
 
     return regroup_lines(texts())
 
 
-READERS: Mapping[str, Callable[[Path, str | None], Iterator[str]]] = {
+READERS: Mapping[str, Callable[[Path, Fields], Iterator[str]]] = {
     ".txt": _read_text,
     ".text": _read_text,
     ".raw": _read_text,
@@ -212,7 +252,7 @@ def kind_of(path: Path) -> str | None:
     return name.suffix.lower() if name.suffix.lower() in READERS else None
 
 
-def read_file(path: Path, text_field: str | None) -> Iterator[str]:
+def read_file(path: Path, fields: Fields) -> Iterator[str]:
     """The documents of one file, read as they are asked for.
 
     Raises:
@@ -224,4 +264,4 @@ def read_file(path: Path, text_field: str | None) -> Iterator[str]:
             f"{path} is of no known kind. Known: {', '.join(READERS)}, each plain or packed as "
             f"{', '.join(COMPRESSIONS)}; rename a plain text to .txt."
         )
-    return READERS[kind](path, text_field)
+    return READERS[kind](path, fields)

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import DataError
 from ..registry import did_you_mean
 from .files import COMPRESSIONS
-from .formats import choose_field, kind_of, read_file, regroup_lines, texts_of_rows
+from .formats import Fields, Repeats, choose_field, kind_of, read_file, regroup_lines, texts_of_rows
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -50,7 +50,9 @@ class Documents:
             raise DataError(f"{self.source} holds no text; give a file or folder with at least one document.")
 
 
-def read_documents(source: str, *, split: str = "train", text_field: str | None = None) -> Documents:
+def read_documents(
+    source: str, *, split: str = "train", text_field: str | None = None, repeats: Repeats | None = None
+) -> Documents:
     """The documents of `source`, to be iterated as often as needed without loading them all.
 
     `source` is one of:
@@ -64,24 +66,25 @@ def read_documents(source: str, *, split: str = "train", text_field: str | None 
     - a data set of the Hub, read as a stream: `name`, `owner/name` or `owner/name:config`.
 
     `text_field` names the column of the text; without it `text`, `content`, or the only column of strings is
-    taken.
+    taken. `repeats` reads the documents of some groups more often than once, or not at all.
 
     Raises:
         DataError: nothing is there under that name, or not that split; what is inside is checked while read.
     """
+    fields = Fields(text_field, repeats or Repeats())
     path = Path(source).expanduser()
     if path.is_file():
-        return Documents(source, partial(_read_files, (path,), text_field))
+        return Documents(source, partial(_read_files, (path,), fields))
     if path.is_dir():
         if _is_saved(path):
-            return Documents(source, partial(_read_saved, path, split, text_field))
+            return Documents(source, partial(_read_saved, path, split, fields))
         found = _files_by_split(path)
         chosen = _choose_split(list(found), split, source)
         _refuse_twins(found[chosen], chosen)
-        return Documents(source, partial(_read_files, tuple(found[chosen]), text_field))
+        return Documents(source, partial(_read_files, tuple(found[chosen]), fields))
     if not _may_be_hub_name(source):
         raise DataError(f"No file or folder {source!r}.{_near_names(path)}")
-    return Documents(source, partial(_read_hub, source, split, text_field))
+    return Documents(source, partial(_read_hub, source, split, fields))
 
 
 def available_splits(source: str) -> tuple[str, ...]:
@@ -102,10 +105,10 @@ def available_splits(source: str) -> tuple[str, ...]:
     return tuple(_SPLIT_OF_WORD.get(name, name) for name in names)
 
 
-def _read_files(paths: Sequence[Path], text_field: str | None) -> Iterator[str]:
+def _read_files(paths: Sequence[Path], fields: Fields) -> Iterator[str]:
     """The documents of several files, one file after the other; an empty file among others is no error."""
     for path in paths:
-        yield from read_file(path, text_field)
+        yield from read_file(path, fields)
 
 
 def _choose_split(names: Sequence[str], split: str, source: str) -> str:
@@ -208,7 +211,7 @@ def _saved_splits(folder: Path) -> list[str]:
         raise DataError(f"{listing} is not a listing of splits; save the data set again.") from error
 
 
-def _read_saved(folder: Path, split: str, text_field: str | None) -> Iterator[str]:
+def _read_saved(folder: Path, split: str, fields: Fields) -> Iterator[str]:
     """The documents of a folder written by `save_to_disk`; its tables stay on disk."""
     import datasets
 
@@ -220,8 +223,10 @@ def _read_saved(folder: Path, split: str, text_field: str | None) -> Iterator[st
         raise DataError(f"{part} is not a whole data set ({_first_line(error)}); save it again.") from error
     assert isinstance(table, datasets.Dataset)
     strings = [name for name, kind in table.features.items() if kind == datasets.Value("string")]
-    field = choose_field(table.column_names, strings, wanted=text_field, where=str(part))
-    return regroup_lines(texts_of_rows(((str(part), row) for row in table.select_columns([field])), field))
+    field = choose_field(table.column_names, strings, wanted=fields.text, where=str(part))
+    columns = [field] if fields.repeats.field is None else [field, fields.repeats.field]
+    rows = ((str(part), row) for row in table.select_columns(columns))
+    return regroup_lines(texts_of_rows(rows, replace(fields, text=field)))
 
 
 def _may_be_hub_name(source: str) -> bool:
@@ -262,12 +267,12 @@ def _load_hub(source: str) -> Any:
         return datasets.load_dataset(match["name"], match["config"], streaming=True)
 
 
-def _read_hub(source: str, split: str, text_field: str | None) -> Iterator[str]:
+def _read_hub(source: str, split: str, fields: Fields) -> Iterator[str]:
     """The documents of a data set of the Hub, as they arrive."""
     streams = _load_hub(source)
     stream = streams[_choose_split(list(streams), split, source)]
     with _hub_errors(source):
-        yield from regroup_lines(texts_of_rows(((source, row) for row in stream), text_field))
+        yield from regroup_lines(texts_of_rows(((source, row) for row in stream), fields))
 
 
 def _first_line(error: Exception) -> str:

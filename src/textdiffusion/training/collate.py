@@ -1,0 +1,75 @@
+"""From rows of ids to batches: which tokens may be noised, and what is padding."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..canvas import Canvas
+from ..mask_rates import MaskRates, StepRates
+from ..randomness import RowGenerator
+from ..tokens import TextFormat
+
+IGNORED = -100
+"""Label of a token that is not scored, as transformers has it."""
+
+
+@dataclass(frozen=True)
+class CanvasCollator:
+    """Pads rows on the right and labels the tokens that noise may strike; the corruption comes on the device."""
+
+    format: TextFormat
+    prefix_length: int = 0
+    """Leading tokens that are never noised."""
+    learn_end: bool = True
+    """Whether end-of-text may be noised; other special tokens never are."""
+
+    def __call__(self, rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Tensor]:
+        """`input_ids`, `attention_mask` and `labels` (ignored where not editable), each [batch, length]."""
+        ids = [list(row["input_ids"]) for row in rows]
+        canvas = Canvas.from_rows(ids, [[True] * len(row) for row in ids], pad_id=self.format.pad_id)
+        kept = set(self.format.special_ids) - ({self.format.end_id} if self.learn_end else set())
+        special = torch.isin(canvas.tokens, torch.tensor(sorted(kept), dtype=torch.int64))
+        editable = canvas.valid & ~special & (canvas.positions >= self.prefix_length)
+        labels = canvas.tokens.masked_fill(~editable, IGNORED)
+        return {"input_ids": canvas.tokens, "attention_mask": canvas.valid.long(), "labels": labels}
+
+
+@dataclass
+class DiffusionCollator:
+    """Masks rows at a varying rate, for people with a Trainer script of their own.
+
+    Gives `input_ids` with the struck tokens masked and `labels` that are the true ids there and -100 elsewhere,
+    so that any masked language model's own loss is the flat cross-entropy. Draws are keyed by the seed and the
+    number of the batch since the collator was made.
+    """
+
+    format: TextFormat
+    rates: MaskRates = field(default_factory=StepRates)
+    """Distribution of the mask rate; ten steps by default."""
+    prefix_length: int = 0
+    """Leading tokens that are never masked."""
+    learn_end: bool = False
+    """Whether end-of-text may be masked."""
+    one_rate_per_batch: bool = False
+    """Give all rows of a batch one rate."""
+    seed: int = 0
+    batches: int = field(default=0, init=False)
+    """Batches made so far."""
+
+    def __call__(self, rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Tensor]:
+        """`input_ids`, `attention_mask`, `labels`, each [batch, length], and `mask_rate` [batch]."""
+        batch = CanvasCollator(self.format, self.prefix_length, self.learn_end)(rows)
+        editable = batch["labels"] != IGNORED
+        draws = RowGenerator.for_batch(self.seed, self.batches, first=0, rows=len(rows), total=len(rows))
+        self.batches += 1
+        u = draws.common().expand(len(rows)) if self.one_rate_per_batch else draws.stratified()
+        rate = self.rates.quantile(u)
+        hit = editable & (draws.uniform(editable.shape[1]) < rate[:, None])
+        return {
+            "input_ids": batch["input_ids"].masked_fill(hit, self.format.mask_id),
+            "attention_mask": batch["attention_mask"],
+            "labels": batch["labels"].masked_fill(~hit, IGNORED),
+            "mask_rate": rate.float(),
+        }

@@ -1,0 +1,105 @@
+"""Losses by noise level: collected while training and measuring, and read for signs of trouble at the end."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..objectives import Scores
+
+LEVELS = 10
+"""Level k holds the rows whose mask rate is nearest to k/10, from 10 % to 100 %."""
+BUCKETS = (0.25, 0.5, 0.75, 1.0)
+"""Upper edges of the four mask-ratio buckets of the accuracy."""
+
+
+@dataclass
+class LevelMeter:
+    """Sums of cross-entropy and hits per noise level; nats and counts, on the device until read."""
+
+    sums: Tensor = field(default_factory=lambda: torch.zeros(3, LEVELS))
+    """Cross-entropy, correct and asked tokens per level."""
+    buckets: Tensor = field(default_factory=lambda: torch.zeros(2, len(BUCKETS)))
+    """Correct and asked tokens per mask-ratio bucket."""
+
+    def add(self, scores: Scores) -> None:
+        """Take in one batch."""
+        rate = scores.rate.float()
+        rows = torch.stack([scores.cross_entropy.sum(1), scores.correct.sum(1).float(), scores.asked.sum(1).float()])
+        level = (rate * LEVELS).round().clamp(1, LEVELS).long() - 1
+        bucket = torch.bucketize(rate, torch.tensor(BUCKETS[:-1], device=rate.device))
+        self.sums = self.sums.to(rate.device).index_add(1, level, rows)
+        self.buckets = self.buckets.to(rate.device).index_add(1, bucket, rows[1:])
+
+    def losses(self) -> dict[int, float]:
+        """Mean cross-entropy in nats per asked token by mask level in percent; levels without tokens left out."""
+        nats, _, asked = self.sums.tolist()
+        return {10 * (k + 1): nats[k] / asked[k] for k in range(LEVELS) if asked[k]}
+
+    def report(self) -> dict[str, float]:
+        """Losses by level and accuracies by bucket under the names that go to the logs."""
+        correct, asked = self.buckets.tolist()
+        found = {f"loss_at_{level}": loss for level, loss in self.losses().items()}
+        edges = [f"accuracy_to_{int(100 * edge)}" for edge in BUCKETS]
+        found |= {name: c / a for name, c, a in zip(edges, correct, asked, strict=True) if a}
+        return found
+
+
+def diagnose(history: Sequence[dict[int, float]]) -> list[str]:
+    """What the losses by level say of a training, in words; no sentence means that nothing looks wrong.
+
+    The four checks of the Text Diffusion Learning Guide: every level falls, 100 % stays the highest, no spikes,
+    and the levels keep apart. `history` holds one reading per report, oldest first.
+    """
+    readings = [reading for reading in history if reading]
+    if len(readings) < 3:
+        return ["too few reports to judge the losses by noise level; train longer or report more often."]
+    third = max(1, len(readings) // 3)
+    early, late = _mean(readings[:third]), _mean(readings[-third:])
+    return [*_not_falling(early, late), *_not_highest(late), *_spikes(readings), *_collapsed(late)]
+
+
+def _mean(readings: Sequence[dict[int, float]]) -> dict[int, float]:
+    levels = sorted({level for reading in readings for level in reading})
+    found = {level: [r[level] for r in readings if level in r] for level in levels}
+    return {level: sum(values) / len(values) for level, values in found.items()}
+
+
+def _not_falling(early: dict[int, float], late: dict[int, float]) -> list[str]:
+    stuck = [level for level in early if level in late and late[level] >= 0.995 * early[level]]
+    if not stuck:
+        return []
+    names = ", ".join(f"{level} %" for level in stuck)
+    return [f"the loss does not fall at {names} masked: train longer, or change the learning rate."]
+
+
+def _not_highest(late: dict[int, float]) -> list[str]:
+    top = max(late)
+    higher = [level for level in late if level < top and late[level] > 1.02 * late[top]]
+    if not higher:
+        return []
+    names = ", ".join(f"{level} %" for level in higher)
+    return [f"{names} masked is harder than {top} %: the model does not use the visible tokens; check the masking."]
+
+
+def _spikes(readings: Sequence[dict[int, float]]) -> list[str]:
+    for level in sorted(readings[0]):
+        curve = [reading[level] for reading in readings if level in reading]
+        for before, now in zip(curve[len(curve) // 4 :], curve[len(curve) // 4 + 1 :], strict=False):
+            if now > 1.5 * before + 0.5 or not math.isfinite(now):
+                return [f"the loss at {level} % masked jumps from {before:.2f} to {now:.2f}: lower the learning rate."]
+    return []
+
+
+def _collapsed(late: dict[int, float]) -> list[str]:
+    if len(late) < 3:
+        return []
+    spread = max(late.values()) - min(late.values())
+    if spread > 0.05 * max(late.values()):
+        return []
+    return [
+        f"all noise levels cost about the same ({min(late.values()):.2f} to {max(late.values()):.2f} nats): the model "
+        "has learnt token frequencies only; train longer or make it larger."
+    ]

@@ -1,0 +1,187 @@
+"""What a training needs before its first step: a model, a tokenizer, and rows of ids."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch.utils.data import Dataset, IterableDataset, Subset
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from ..checkpoint import Checkpoint, ModelSettings, check_vocabulary, find, load_checkpoint
+from ..data.clean import CleanedDocuments
+from ..data.formats import Repeats
+from ..data.packing import ARRANGEMENTS, TokenRows
+from ..data.sources import available_splits, read_documents
+from ..data.streaming import StreamedRows
+from ..denoisers.masked_lm import MaskedLMDenoiser
+from ..denoisers.transformer import DiffusionTransformerConfig, DiffusionTransformerForMaskedLM
+from ..errors import DataError, SettingsError
+from ..registry import did_you_mean
+from ..tokens import TextFormat, ensure_mask
+from .recipe import TrainingRecipe
+from .tokenizer import train_tokenizer
+
+_TOKENIZER_TEXTS = 20_000
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model with its rows."""
+
+    checkpoint: Checkpoint
+    format: TextFormat
+    rows: Dataset[dict[str, list[int]]]
+    held_out: Dataset[dict[str, list[int]]]
+
+
+def prepare(recipe: TrainingRecipe, resume_from: Path | None, console: Console) -> Prepared:
+    """Load or make the model and tokenizer, and turn the text into rows.
+
+    Raises:
+        TextDiffusionError: the text or the model cannot be read, or do not fit the recipe.
+    """
+    texts = _documents(recipe, "train")
+    checkpoint = _checkpoint(recipe, resume_from, texts, console)
+    text_format = TextFormat.of(checkpoint.tokenizer)
+    longest = MaskedLMDenoiser.of(checkpoint.model).longest
+    if longest is not None and recipe.length > longest:
+        raise SettingsError(f"length {recipe.length} is more than the {longest} positions of the model.")
+    rows, held_out = _rows(recipe, text_format, texts, console)
+    return Prepared(checkpoint, text_format, rows, held_out)
+
+
+def _documents(recipe: TrainingRecipe, split: str, source: str | None = None) -> Iterable[str]:
+    documents = read_documents(
+        recipe.data if source is None else source,
+        split=split,
+        text_field=recipe.text_field,
+        repeats=Repeats(recipe.repeat_field, recipe.repeats) if split == "train" else None,
+    )
+    return CleanedDocuments(documents, recipe.clean)
+
+
+def _checkpoint(
+    recipe: TrainingRecipe, resume_from: Path | None, texts: Iterable[str], console: Console
+) -> Checkpoint:
+    settings = ModelSettings(
+        noise=recipe.noise,
+        noise_schedule=recipe.noise_schedule,
+        noise_schedule_settings=recipe.noise_schedule_settings,
+        length=recipe.length,
+        learns_end=recipe.learn_end,
+    )
+    start = str(resume_from) if resume_from is not None else recipe.model
+    if start:
+        loaded = load_checkpoint(start, dtype="float32")
+        if ensure_mask(loaded.model, loaded.tokenizer):
+            console.print(f"the tokenizer had no mask token; added {loaded.tokenizer.mask_token}", markup=False)
+        if recipe.dropout is not None:
+            set_dropout(loaded.model, recipe.dropout)
+        return Checkpoint(loaded.model.train(), loaded.tokenizer, settings)
+    if recipe.tokenizer:
+        tokenizer = AutoTokenizer.from_pretrained(find_tokenizer(recipe.tokenizer))
+    else:
+        console.print(f"training a tokenizer of {recipe.vocab_size} tokens")
+        sample = islice(iter(texts), _TOKENIZER_TEXTS)
+        tokenizer = train_tokenizer(sample, recipe.vocab_size, longest=recipe.length)
+    return Checkpoint(new_network(recipe, tokenizer), tokenizer, settings)
+
+
+def find_tokenizer(name: str) -> str:
+    """A tokenizer's folder, or the Hub id; a model folder with weights is found like any model."""
+    path = Path(name).expanduser()
+    return str(path) if (path / "tokenizer.json").is_file() else find(name)
+
+
+def new_network(recipe: TrainingRecipe, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """Our own network in the recipe's shape, initialised from its seed."""
+    known = DiffusionTransformerConfig().to_dict()
+    for name in recipe.network:
+        if name not in known:
+            raise SettingsError(f"unknown key network.{name!r}.{did_you_mean(name, known)}")
+    fixed: dict[str, Any] = {
+        "vocab_size": -(-len(tokenizer) // 8) * 8,  # a multiple of 8 suits matrix kernels
+        "max_position_embeddings": max(recipe.length, 1024),
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "mask_token_id": tokenizer.mask_token_id,
+    }
+    torch.manual_seed(recipe.seed)
+    network = DiffusionTransformerForMaskedLM(DiffusionTransformerConfig(**{**fixed, **recipe.network}))
+    ensure_mask(network, tokenizer)
+    check_vocabulary(network, tokenizer)
+    return network
+
+
+def set_dropout(model: PreTrainedModel, rate: float) -> None:
+    """Set every dropout of a network, in its modules and in its configuration."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = rate
+    for name in model.config.to_dict():
+        if "dropout" in name and isinstance(model.config.to_dict()[name], float):
+            model.config.update({name: rate})
+    for module in model.modules():
+        # Attention reads its rate from an attribute when it runs fused.
+        for name in ("dropout_prob", "attention_dropout", "dropout_rate"):
+            if isinstance(module.__dict__.get(name), float):
+                module.__dict__[name] = rate
+
+
+def _rows(
+    recipe: TrainingRecipe, text_format: TextFormat, texts: Iterable[str], console: Console
+) -> tuple[Dataset[dict[str, list[int]]], Dataset[dict[str, list[int]]]]:
+    arrange = ARRANGEMENTS[recipe.arrange]
+    split = _validation_split(recipe)
+    held_out: Dataset[dict[str, list[int]]]
+    if recipe.streaming:
+        if split is None:
+            raise SettingsError("streaming needs a held-out split: give --validation-data.")
+        rows: IterableDataset[dict[str, list[int]]] = StreamedRows(
+            texts, text_format.document, arrange, recipe.length, recipe.seed, shuffle_buffer=recipe.shuffle_buffer
+        )
+        return rows, _first(_arranged(recipe, text_format, split), recipe.eval_rows, recipe.seed)
+    told = lambda documents, tokens: None  # noqa: E731  the rows are told at the end
+    table = TokenRows.build(texts, text_format.document, arrange=arrange, length=recipe.length, progress=told)
+    if split is not None:
+        held_out = _first(_arranged(recipe, text_format, split), recipe.eval_rows, recipe.seed)
+        train: Dataset[dict[str, list[int]]] = table  # type: ignore[assignment]
+    else:
+        train, held_out = _divide(table, recipe)
+    console.print(f"{len(table):,} rows of up to {recipe.length} tokens", highlight=False)
+    return train, held_out
+
+
+def _arranged(recipe: TrainingRecipe, text_format: TextFormat, texts: Iterable[str]) -> TokenRows:
+    return TokenRows.build(
+        texts, text_format.document, arrange=ARRANGEMENTS[recipe.arrange], length=recipe.length
+    )
+
+
+def _validation_split(recipe: TrainingRecipe) -> Iterable[str] | None:
+    if recipe.validation_data:
+        return _documents(recipe, "validation", recipe.validation_data)
+    if "validation" in available_splits(recipe.data):
+        return _documents(recipe, "validation")
+    return None
+
+
+def _first(table: TokenRows, count: int, seed: int) -> Dataset[dict[str, list[int]]]:
+    order = np.random.default_rng(seed).permutation(len(table))[:count]
+    return Subset(table, [int(i) for i in order])  # type: ignore[arg-type]
+
+
+def _divide(
+    table: TokenRows, recipe: TrainingRecipe
+) -> tuple[Dataset[dict[str, list[int]]], Dataset[dict[str, list[int]]]]:
+    order = [int(i) for i in np.random.default_rng(recipe.seed).permutation(len(table))]
+    count = max(1, round(recipe.validation_share * len(order)))
+    if count >= len(order):
+        raise DataError(f"the text gives {len(order)} rows, too few to hold {count} back; give more text.")
+    return Subset(table, order[count:]), Subset(table, order[: min(count, recipe.eval_rows)])  # type: ignore[arg-type]

@@ -1,0 +1,188 @@
+"""All settings of a training; the only home of their defaults, read from YAML, JSON and flags alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..data.clean import TEXT_CLEANERS
+from ..data.packing import ARRANGEMENTS
+from ..device import DEVICES
+from ..errors import SettingsError
+from ..mask_rates import MASK_RATES
+from ..objectives import OBJECTIVES, CrossEntropy, Objective
+from ..settings import from_mapping, read_mapping
+
+PRECISIONS = ("float32", "bf16")
+REPORTERS = ("none", "tensorboard", "wandb", "swanlab", "trackio", "all")
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How a model is trained. Every field is a key of a recipe file and a flag of `textdiffusion train`."""
+
+    data: str = ""
+    """Text to train on: a file, a folder of splits, or a data set of the Hub."""
+    output: str = "runs/model"
+    """Folder for the trained model; its checkpoints lie in `checkpoints` inside."""
+
+    # Text
+    validation_data: str = ""
+    """Text to measure on; the validation split of `data`, or a share of its rows, when left out."""
+    validation_share: float = 0.05
+    """Share of the rows kept for measuring when there is no validation split; chosen by the seed."""
+    text_field: str | None = None
+    """Field of the text in JSON lines and tables; found when left out."""
+    repeat_field: str | None = None
+    """Field that names a document's group for `repeats`, e.g. source."""
+    repeats: Mapping[str, float] = field(default_factory=dict)
+    """How often the documents of a group are read per epoch, e.g. {books: 0.5, stories: 4}; others once."""
+    clean: tuple[str, ...] = ()
+    """Steps that clean each document, in order: wikitext, nfc, poem-lines, slash-lines."""
+    arrange: str = "blocks"
+    """How documents become rows: packed blocks, windows of one document each, or truncated documents."""
+    length: int = 256
+    """Tokens per row."""
+    streaming: bool = False
+    """Read the data while training instead of before; needs `steps`."""
+    shuffle_buffer: int = 1000
+    """Rows among which a streamed data set is shuffled."""
+
+    # Model
+    model: str = ""
+    """Folder or Hub id of the model to start from; a new network when left out."""
+    tokenizer: str = ""
+    """Folder or Hub id of the tokenizer for a new network; trained on the data when left out."""
+    vocab_size: int = 4096
+    """Tokens of a tokenizer that is trained."""
+    network: Mapping[str, Any] = field(default_factory=dict)
+    """Shape of a new network, e.g. {hidden_size: 256, num_hidden_layers: 6}."""
+    dropout: float | None = None
+    """Dropout of a loaded network; as it was when left out. 0 is faster, as attention can then run fused."""
+
+    # Noise and loss
+    noise: str = "absorbing"
+    """What a struck token becomes: absorbing (the mask), or a mixture such as bert or pure-random."""
+    noise_schedule: str = "linear"
+    """alpha(t)."""
+    noise_schedule_settings: Mapping[str, float] = field(default_factory=dict)
+    """The schedule's own settings."""
+    objective: str = "nelbo"
+    """The loss: nelbo, nelbo-count (the bound by counts), or cross-entropy."""
+    objective_settings: Mapping[str, Any] = field(default_factory=dict)
+    """The objective's own settings, e.g. {time_floor: 0.001} or {one_rate_per_batch: true}."""
+    mask_rates: str = "uniform"
+    """Distribution of the mask rate under cross-entropy: uniform, steps or weighted."""
+    mask_rate_settings: Mapping[str, Any] = field(default_factory=dict)
+    """The distribution's own settings, e.g. {low: 0.15, high: 0.99} or {count: 10}."""
+    prefix_length: int = 0
+    """Leading tokens of each row that are never noised, as a prompt is not."""
+    random_prefix: bool = False
+    """Draw each row's prefix from 0 to `prefix_length`, so that prompts of any length are familiar."""
+    learn_end: bool = True
+    """Noise and score the end-of-text token too, so that the model learns to end; other special tokens never are."""
+
+    # Optimisation
+    epochs: float = 1.0
+    """Passes over the data."""
+    steps: int = -1
+    """Optimiser steps; overrides `epochs` when above 0."""
+    batch_size: int = 16
+    """Rows per step and device."""
+    accumulation: int = 1
+    """Batches whose gradients are added before a step."""
+    optimizer: str = "adamw"
+    """adamw, or muon (matrices by Muon with float32 iterations, the rest by AdamW)."""
+    learning_rate: float = 3e-4
+    """Peak of AdamW."""
+    muon_learning_rate: float = 0.02
+    """Peak of Muon."""
+    weight_decay: float = 0.01
+    """Of matrices; embeddings, norms and biases have none."""
+    betas: tuple[float, ...] = (0.9, 0.98)
+    """Of AdamW."""
+    warmup: float = 0.03
+    """Share of the steps in which the learning rate rises."""
+    decay: str = "cosine"
+    """How the learning rate falls, by transformers' names: cosine, linear, constant, ..."""
+    clip: float = 1.0
+    """Largest norm of the gradient; 0 leaves it alone."""
+    ema: float = 0.0
+    """Decay of an exponential moving average of the weights, which is then what is measured last and saved; 0 is off."""
+    precision: str = "float32"
+    """float32, or bf16 (activations in bfloat16, weights in float32)."""
+    compile: bool = False
+    """Compile the layers with torch.compile."""
+    device: str = DEVICES[0]
+    """auto, cpu, cuda or mps."""
+    seed: int = 0
+    """Of weights, order, noise and samples."""
+
+    # Watching
+    log_every: int = 20
+    """Steps between two reports."""
+    eval_every: int = 0
+    """Steps between two measurements of the held-out text; 0 measures at the end only."""
+    eval_rows: int = 128
+    """Rows of the held-out text that are measured."""
+    save_every: int = 200
+    """Steps between two checkpoints."""
+    keep: int = 2
+    """Checkpoints that are kept."""
+    sample_every: int = 0
+    """Steps between two sample texts; 0 prints one at the end only."""
+    sample_prompt: str = ""
+    """Prompt of the sample texts."""
+    report_to: str = REPORTERS[0]
+    """none, tensorboard, wandb, swanlab, trackio or all."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work before any data are read.
+
+        Raises:
+            SettingsError, UnknownNameError: see the message.
+        """
+        for name in ("length", "batch_size", "accumulation", "vocab_size", "log_every", "save_every", "keep"):
+            if self.__dict__[name] < 1:
+                raise SettingsError(f"{name} is {self.__dict__[name]}; it must be at least 1.")
+        for name in ("prefix_length", "eval_every", "eval_rows", "sample_every"):
+            if self.__dict__[name] < 0:
+                raise SettingsError(f"{name} is {self.__dict__[name]}; it must be 0 or more.")
+        if self.prefix_length >= self.length:
+            raise SettingsError(f"prefix_length {self.prefix_length} leaves nothing to learn in rows of {self.length}.")
+        if not 0.0 <= self.ema < 1.0:
+            raise SettingsError(f"ema {self.ema} must be at least 0 and below 1.")
+        if not 0.0 <= self.validation_share < 1.0:
+            raise SettingsError(f"validation_share {self.validation_share} must be at least 0 and below 1.")
+        _one_of("precision", self.precision, PRECISIONS)
+        _one_of("report_to", self.report_to, REPORTERS)
+        if self.streaming and self.steps < 1:
+            raise SettingsError("streaming reads data without a known end; give the number of steps.")
+        ARRANGEMENTS[self.arrange]
+        for step in self.clean:
+            TEXT_CLEANERS[step]
+        self.loss()
+
+    def loss(self) -> Objective:
+        """The objective with its settings."""
+        kind = OBJECTIVES[self.objective]
+        settings = dict(self.objective_settings)
+        if kind is CrossEntropy:
+            rates = from_mapping(MASK_RATES[self.mask_rates], self.mask_rate_settings, where="mask_rate_settings.")
+            settings["rates"] = rates
+        return from_mapping(kind, settings, where="objective_settings.")
+
+
+def read_recipe(path: Path | None, changes: Mapping[str, Any]) -> TrainingRecipe:
+    """The recipe in a YAML or JSON file with some fields changed; the defaults with those changes if no file.
+
+    Raises:
+        SettingsError: no such file, an unknown key, or a value that is refused.
+    """
+    data = {} if path is None else read_mapping(path)
+    return from_mapping(TrainingRecipe, {**{k.replace("-", "_"): v for k, v in data.items()}, **changes})
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise SettingsError(f"{name} is {value!r}; it must be one of {', '.join(choices)}.")

@@ -4,9 +4,10 @@ from ..registry import Registry
 from .base import Objective, Scores
 from .cross_entropy import CrossEntropy
 from .nelbo import CountNelbo, Nelbo
+from .next_token import NextToken
 
 OBJECTIVES: Registry[type[Objective]] = Registry(
-    "objective", {"nelbo": Nelbo, "nelbo-count": CountNelbo, "cross-entropy": CrossEntropy}
+    "objective", {"nelbo": Nelbo, "nelbo-count": CountNelbo, "cross-entropy": CrossEntropy, "next-token": NextToken}
 )
 
-__all__ = ["OBJECTIVES", "CountNelbo", "CrossEntropy", "Nelbo", "Objective", "Scores"]
+__all__ = ["OBJECTIVES", "CountNelbo", "CrossEntropy", "Nelbo", "NextToken", "Objective", "Scores"]

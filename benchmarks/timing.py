@@ -1,0 +1,50 @@
+"""Fair timing: the contestants take turns, and only ratios within one run are told."""
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+
+def take_turns(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Wall seconds of each contestant in each round; one round before them warms up and is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for number in range(rounds + 1):
+        for name, run in contestants.items():
+            begin = time.perf_counter()
+            run()
+            if number:
+                seconds[name].append(time.perf_counter() - begin)
+    return seconds
+
+
+def table(seconds: Mapping[str, list[float]], against: str, work: float, unit: str) -> str:
+    """A Markdown table: median seconds, spread, rate in `unit` per second, and speed relative to `against`.
+
+    The ratio is the median over rounds of the ratio within the round, so that a slow spell hits both sides.
+    """
+    lines = [f"| | median s | min-max s | {unit}/s | speed |", "|---|---|---|---|---|"]
+    for name, runs in seconds.items():
+        ratio = statistics.median(base / own for base, own in zip(seconds[against], runs, strict=True))
+        middle = statistics.median(runs)
+        lines.append(
+            f"| {name} | {middle:.2f} | {min(runs):.2f}-{max(runs):.2f} | {work / middle:,.0f} | {ratio:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """The hardware and versions in one line."""
+    name = platform.processor() or platform.machine()
+    listing = Path("/proc/cpuinfo")
+    if listing.exists():
+        found = [line.split(":")[1].strip() for line in listing.read_text().splitlines() if "model name" in line]
+        name = found[0] if found else name
+    import transformers
+
+    return (
+        f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, transformers {transformers.__version__}"
+    )

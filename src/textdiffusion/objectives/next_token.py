@@ -1,0 +1,38 @@
+"""The autoregressive loss: each token from those before it; the baseline, and a quick start for diffusion."""
+
+from dataclasses import dataclass
+
+import torch
+
+from ..attention import block_causal
+from ..canvas import Canvas
+from ..corruptions import Corruption
+from ..denoisers import Denoiser
+from ..randomness import RowGenerator
+from .base import Objective, Reading, Scores
+
+
+@dataclass(frozen=True)
+class NextToken(Objective):
+    """Exact negative log-likelihood of each editable token given the ones to its left; no noise at all.
+
+    The output at i - 1 is scored against token i, under a causal mask. A network that learnt this way and is
+    then trained to denoise, where position i says token i, has to learn the shift anew but keeps the rest
+    (DiffuLLaMA, arXiv:2410.17891, keeps the shift instead).
+    """
+
+    def __call__(
+        self, denoiser: Denoiser, corruption: Corruption, canvas: Canvas, generator: RowGenerator
+    ) -> Scores:
+        batch, length = canvas.tokens.shape
+        causal = block_causal(length, 1, canvas.tokens.device)
+        seen = causal.expand(batch, -1, -1) & canvas.valid[:, None, :]
+        target = canvas.editable & (canvas.positions > 0)
+        ask = torch.cat([target[:, 1:], torch.zeros_like(target[:, :1])], dim=1)
+        now = torch.zeros(batch, 1, device=canvas.tokens.device)
+        logits = corruption.clean_logits(
+            denoiser(canvas.tokens, now, attend=seen, positions=canvas.positions, where=ask)
+        )
+        nll = torch.nn.functional.cross_entropy(logits, canvas.tokens[target], reduction="none")
+        # Every token is predicted without sight of itself, which is what a fully masked text means.
+        return Reading(logits, nll, target).scores(canvas, nll, target)

@@ -44,7 +44,9 @@ class Report(TrainerCallback):
             self.console.print(f"held out: {logs['eval_loss']:.3f} +- {error:.3f} nats per token", highlight=False)
         if "loss" not in logs or self.since is None:
             return
-        rate = (state.global_step - self.since[1]) / max(1e-9, time.perf_counter() - self.since[0])
+        now = (time.perf_counter(), state.global_step)
+        rate = (now[1] - self.since[1]) / max(1e-9, now[0] - self.since[0])
+        self.since = now
         logs["tokens_per_second"] = round(rate * self.tokens_per_step, 1)
         left = (state.max_steps - state.global_step) / rate if rate else math.nan
         self.console.print(

@@ -23,13 +23,17 @@ class CanvasCollator:
     prefix_length: int = 0
     """Leading tokens that are never noised."""
     learn_end: bool = True
-    """Whether end-of-text may be noised; other special tokens never are."""
+    """Whether the tokens that end and begin a text may be noised; other special tokens never are.
+
+    Both, because in a packed row a begin that is always visible would tell where the text before it ends.
+    """
 
     def __call__(self, rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Tensor]:
         """`input_ids`, `attention_mask` and `labels` (ignored where not editable), each [batch, length]."""
         ids = [list(row["input_ids"]) for row in rows]
         canvas = Canvas.from_rows(ids, [[True] * len(row) for row in ids], pad_id=self.format.pad_id)
-        kept = set(self.format.special_ids) - ({self.format.end_id} if self.learn_end else set())
+        learnt = {self.format.begin_id, self.format.end_id} if self.learn_end else set()
+        kept = set(self.format.special_ids) - learnt
         special = torch.isin(canvas.tokens, torch.tensor(sorted(kept), dtype=torch.int64))
         editable = canvas.valid & ~special & (canvas.positions >= self.prefix_length)
         labels = canvas.tokens.masked_fill(~editable, IGNORED)
@@ -51,7 +55,7 @@ class DiffusionCollator:
     prefix_length: int = 0
     """Leading tokens that are never masked."""
     learn_end: bool = False
-    """Whether end-of-text may be masked."""
+    """Whether the tokens that end and begin a text may be masked."""
     one_rate_per_batch: bool = False
     """Give all rows of a batch one rate."""
     seed: int = 0

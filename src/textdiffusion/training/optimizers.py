@@ -19,14 +19,21 @@ class Muon(Optimizer):
     """Muon for matrices, AdamW for the rest (Keller Jordan, 2024, kellerjordan.github.io/posts/muon).
 
     The momentum of each matrix is replaced by the nearest matrix with singular values about 1, found by five
-    Newton-Schulz iterations in float32: torch's own Muon iterates in bfloat16, which most CPUs emulate slowly.
-    A group with ``matrices`` true is updated by Muon.
+    Newton-Schulz iterations in `dtype`: torch's own Muon always iterates in bfloat16, which most CPUs emulate
+    slowly. A group with ``matrices`` true is updated by Muon.
     """
 
-    def __init__(self, groups: list[dict[str, Any]], *, betas: tuple[float, float], momentum: float = 0.95) -> None:
+    def __init__(
+        self,
+        groups: list[dict[str, Any]],
+        *,
+        betas: tuple[float, float],
+        dtype: torch.dtype = torch.float32,
+        momentum: float = 0.95,
+    ) -> None:
         """Take parameter groups with their own learning rates and weight decays."""
         super().__init__(groups, {"lr": 0.0, "weight_decay": 0.0, "matrices": False})
-        self.betas, self.momentum = betas, momentum
+        self.betas, self.dtype, self.momentum = betas, dtype, momentum
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -43,7 +50,7 @@ class Muon(Optimizer):
             if not state:
                 state["momentum"] = torch.zeros_like(p)
             state["momentum"].lerp_(p.grad, 1.0 - self.momentum)
-            update = orthogonalised(p.grad.lerp(state["momentum"], self.momentum))
+            update = orthogonalised(p.grad.lerp(state["momentum"], self.momentum), self.dtype)
             scale = max(1.0, p.shape[0] / p.shape[1]) ** 0.5
             p.mul_(1.0 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"] * scale)
 
@@ -70,11 +77,11 @@ class Muon(Optimizer):
         )
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
-    """The matrix with its singular values brought near 1, in float32."""
+def orthogonalised(matrix: Tensor, dtype: torch.dtype) -> Tensor:
+    """The matrix with its singular values brought near 1, computed in `dtype`."""
     a, b, c = _NS_COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix).float()
+    x = (matrix.T if tall else matrix).to(dtype)
     x = x / (x.norm() + 1e-7)
     for _ in range(_NS_STEPS):
         gram = x @ x.T
@@ -100,6 +107,7 @@ def _muon(model: nn.Module, recipe: TrainingRecipe) -> Optimizer:
             {"params": tables + vectors, "lr": recipe.learning_rate, "weight_decay": 0.0, "matrices": False},
         ],
         betas=_betas(recipe),
+        dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float32,
     )
 
 

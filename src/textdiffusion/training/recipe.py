@@ -80,7 +80,7 @@ class TrainingRecipe:
     random_prefix: bool = False
     """Draw each row's prefix from 0 to `prefix_length`, so that prompts of any length are familiar."""
     learn_end: bool = True
-    """Noise and score the end-of-text token too, so that the model learns to end; other special tokens never are."""
+    """Noise and score the tokens that end and begin a text too, so that the model learns to end."""
 
     # Optimisation
     epochs: float = 1.0

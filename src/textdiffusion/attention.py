@@ -15,7 +15,9 @@ def block_causal(
     return index[:, None] >= index[None, :]
 
 
-def combine(attend: Attend | None, pattern: Bool[Tensor, "query key"] | None) -> Bool[Tensor, "batch 1 #query key"] | None:
+def combine(
+    attend: Attend | None, pattern: Bool[Tensor, "query key"] | None
+) -> Bool[Tensor, "batch 1 #query key"] | None:
     """One mask for scaled_dot_product_attention, or None where everything may be seen.
 
     A query that may see nothing at all (padding) sees everything instead: it is never read, and a fully

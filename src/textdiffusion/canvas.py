@@ -36,7 +36,9 @@ class Canvas:
         return Canvas(self.tokens.to(device), self.editable.to(device), self.valid.to(device))
 
     @classmethod
-    def from_prompts(cls, prompts: Sequence[Sequence[int]], lengths: Sequence[int], *, pad_id: int) -> "Canvas":
+    def from_prompts(
+        cls, prompts: Sequence[Sequence[int]], lengths: Sequence[int], *, pad_id: int
+    ) -> "Canvas":
         """Each prompt followed by as many editable positions as `lengths` says.
 
         Raises:
@@ -47,7 +49,9 @@ class Canvas:
         if min(lengths) < 1:
             raise SettingsError(f"length is {min(lengths)}; at least 1 new token is needed.")
         rows = [[*prompt, *[pad_id] * length] for prompt, length in zip(prompts, lengths, strict=True)]
-        holes = [[False] * len(prompt) + [True] * length for prompt, length in zip(prompts, lengths, strict=True)]
+        holes = [
+            [False] * len(prompt) + [True] * length for prompt, length in zip(prompts, lengths, strict=True)
+        ]
         return cls.from_rows(rows, holes, pad_id=pad_id)
 
     @classmethod

@@ -37,7 +37,8 @@ class UniformRates(MaskRates):
         """Refuse bounds outside 0 <= low <= high <= 1 and the distribution that hides nothing."""
         if not 0.0 <= self.low <= self.high <= 1.0 or self.high == 0.0:
             raise SettingsError(
-                f"mask rates from {self.low} to {self.high}: they must satisfy 0 <= low <= high <= 1, high > 0."
+                f"mask rates from {self.low} to {self.high}: they must satisfy 0 <= low <= high <= 1 and "
+                "high > 0."
             )
 
     def quantile(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -50,7 +51,7 @@ class UniformRates(MaskRates):
 
 @dataclass(frozen=True)
 class StepRates(MaskRates):
-    """The rates 1/count, 2/count, ..., 1 alike; 10 as in the ten-step BERT diffusions, 256 for one per token."""
+    """The rates 1/count, 2/count, ..., 1 alike; 10 as in the ten-step BERT diffusions."""
 
     count: int = 10
     """Number of levels, at least 1."""
@@ -81,7 +82,8 @@ class WeightedRates(MaskRates):
         """Refuse lists that are no distribution."""
         if not self.rates or len(self.rates) != len(self.weights):
             raise SettingsError(
-                f"weighted mask rates: {len(self.rates)} rates and {len(self.weights)} weights; give one weight a rate."
+                f"weighted mask rates: {len(self.rates)} rates and {len(self.weights)} weights; "
+                "give one weight a rate."
             )
         if min(self.weights) < 0.0 or sum(self.weights) <= 0.0 or not all(0.0 < r <= 1.0 for r in self.rates):
             raise SettingsError(

@@ -24,7 +24,7 @@ class Prediction:
     ids: Int[Tensor, "asked choices"] | None
     """Token id of each candidate; None when the candidates are the whole vocabulary in order."""
     log_total: Float[Tensor, " asked"]
-    """logsumexp over the whole vocabulary before filtering, so that logits - log_total are log-probabilities."""
+    """Of the whole vocabulary before the cuts: logits - log_total are log-probabilities."""
     vocab: int
     """Size of the whole vocabulary."""
 
@@ -81,21 +81,23 @@ class Filters:
     ) -> Prediction:
         """Turn clean float32 logits into candidates; `seen` marks the tokens already in each text."""
         if seen is not None:
-            lowered = torch.where(logits > 0, logits / self.repetition_penalty, logits * self.repetition_penalty)
+            lowered = torch.where(
+                logits > 0, logits / self.repetition_penalty, logits * self.repetition_penalty
+            )
             logits = torch.where(seen, lowered, logits)
         if self.temperature not in (0.0, 1.0):
             logits = logits / self.temperature
         total, vocab = logits.logsumexp(-1), logits.shape[-1]
         if self.temperature == 0.0:
-            best, ids = logits.max(-1, keepdim=True)
-            return Prediction(best, ids, total, vocab)
-        ids = None
+            return Prediction(*logits.max(-1, keepdim=True), total, vocab)
+        ids, kept = None, total
         if self.top_k is not None and self.top_k < vocab:
             logits, ids = logits.topk(self.top_k, dim=-1)
+            kept = logits.logsumexp(-1)
         if self.top_p is not None and self.top_p < 1.0:
             if ids is None:
                 logits, ids = _sorted_head(logits, self.top_p)
-            logits = _nucleus(logits, total if self.top_k is None else logits.logsumexp(-1), self.top_p)
+            logits = _nucleus(logits, kept, self.top_p)
         return Prediction(logits, ids, total, vocab)
 
 

@@ -43,7 +43,9 @@ class RowGenerator:
         return cls(keys, keys.new_zeros(()), index, len(seeds))
 
     @classmethod
-    def from_generator(cls, generator: torch.Generator, rows: int, device: torch.device | str) -> "RowGenerator":
+    def from_generator(
+        cls, generator: torch.Generator, rows: int, device: torch.device | str
+    ) -> "RowGenerator":
         """Streams for `rows` rows whose seeds are drawn from an ordinary generator, which moves on."""
         seeds = torch.randint(-(2**62), 2**62, (rows,), generator=generator, device=generator.device)
         return cls.for_rows(seeds.tolist(), device)
@@ -58,19 +60,22 @@ class RowGenerator:
         index = torch.arange(first, first + rows, device=home)
         return cls(_mix(shared + (index + 1) * _STRIDE), shared, index, total)
 
-    def fold(self, number: int) -> "RowGenerator":
-        """The generator of a later step: every stream advanced to a place of its own for `number`."""
-        leap = _signed((number + 1) * _STRIDE)
-        return RowGenerator(_mix(self.keys + leap), _mix(self.shared + leap), self.index, self.total)
+    def fold(self, number: int | Int[Tensor, " batch"]) -> "RowGenerator":
+        """The generator of a later step, every row's stream advanced to a place of its own for its `number`.
+
+        What is common to the batch stays: rows may be at different steps.
+        """
+        leap = (torch.as_tensor(number, device=self.keys.device) + 1) * _STRIDE
+        return RowGenerator(_mix(self.keys + leap), self.shared, self.index, self.total)
 
     def uniform(self, columns: int, draw: int = 0) -> Float[Tensor, "batch columns"]:
-        """Uniform numbers in (0, 1), float64 with 52 random bits; `draw` tells apart the draws of one step."""
+        """Uniform numbers in (0, 1), float64 with 52 random bits; `draw` tells apart those of one step."""
         key = _mix(self.keys ^ _signed((draw + 1) * 0x5851F42D4C957F2D))
         counter = torch.arange(columns, device=key.device) * _STRIDE
         return _unit(_mix(key[:, None] + counter[None, :]))
 
     def stratified(self, draw: int = 0) -> Float[Tensor, " batch"]:
-        """One number in [0, 1) a row, spread evenly: each of `total` equal strata holds one row of the global batch.
+        """One number in [0, 1) a row; each of `total` equal strata holds one row of the global batch.
 
         Systematic sampling with one shared offset (MD4, arXiv:2406.04329); neighbouring rows get distant
         strata, so that every micro-batch and every process sees all noise levels.
@@ -93,18 +98,29 @@ def draw_categorical(
     A choice with logit -inf is never drawn.
     """
     weights = torch.exp(logits - logits.amax(-1, keepdim=True))
-    edges = weights.cumsum(-1, dtype=torch.float64 if logits.device.type != "mps" else torch.float32)
-    target = uniform.to(edges.device, edges.dtype)[:, None] * edges[:, -1:]
-    return torch.searchsorted(edges, target, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+    edges = weights.cumsum(-1, dtype=wide_float(logits.device))
+    # Kept below the last edge, where a number rounded to 1 would fall behind all choices.
+    share = move(uniform, edges.device).clamp(max=1.0 - torch.finfo(edges.dtype).eps)
+    return torch.searchsorted(edges, share[:, None] * edges[:, -1:], right=True)[:, 0]
 
 
 def random_subset(
     among: Where, counts: Int[Tensor, " batch"], uniform: Float[Tensor, "batch length"]
 ) -> Where:
     """Exactly `counts` of the positions in `among`, every subset of that size equally likely, row by row."""
-    keys = uniform.to(among.device).masked_fill(~among, 2.0)
+    keys = move(uniform, among.device).masked_fill(~among, 2.0)
     rank = keys.argsort(1).argsort(1)
     return among & (rank < counts[:, None])
+
+
+def wide_float(device: torch.device) -> torch.dtype:
+    """The widest float of a device: float64, but float32 on MPS."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def move(numbers: Float[Tensor, "*shape"], device: torch.device) -> Float[Tensor, "*shape"]:
+    """The numbers on a device, in its widest float."""
+    return numbers.to(device, wide_float(device))
 
 
 def _mix(z: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:

@@ -40,7 +40,9 @@ class Registry(Mapping[str, T], Generic[T]):
             loaded: T = point.load()
             return loaded
         known = ", ".join(self._entries)
-        raise UnknownNameError(f"No {self.kind} named {name!r}.{did_you_mean(key, self._entries)} Known: {known}.")
+        raise UnknownNameError(
+            f"No {self.kind} named {name!r}.{did_you_mean(key, self._entries)} Known: {known}."
+        )
 
     def __iter__(self) -> Iterator[str]:
         """Names in the order of the table."""

@@ -9,11 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .errors import SettingsError
+from .randomness import move
 from .registry import Registry
 
 
 class NoiseSchedule(ABC):
-    """alpha(t), the probability that a token is still clean at time t; falls from 1 at t = 0 to 0 at t = 1."""
+    """alpha(t), the chance that a token is still clean at time t; falls from 1 at t = 0 to 0 at t = 1."""
 
     @abstractmethod
     def alpha(self, t: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -21,7 +22,7 @@ class NoiseSchedule(ABC):
 
     @abstractmethod
     def alpha_prime(self, t: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """d alpha / dt per unit of diffusion time; never positive."""
+        """Derivative of alpha per unit of diffusion time; never positive."""
 
     @abstractmethod
     def inverse(self, alpha: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -32,7 +33,8 @@ class NoiseSchedule(ABC):
 
         It is the weight of the cross-entropy in the bound (MDLM, arXiv:2406.07524 eq. 10); 1/t when linear.
         """
-        return -self.alpha_prime(t) / (1.0 - self.alpha(t))
+        wide = move(t, t.device)  # float32 has few digits left for the difference between 1 and alpha
+        return (-self.alpha_prime(wide) / (1.0 - self.alpha(wide))).to(t.dtype)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Cosine(NoiseSchedule):
 
 @dataclass(frozen=True)
 class Geometric(NoiseSchedule):
-    """alpha = exp(-sigma), sigma rising geometrically (SEDD, arXiv:2310.16834); not quite 1 and 0 at the ends."""
+    """alpha = exp(-sigma), with a geometric sigma (SEDD, arXiv:2310.16834); almost 1 and 0 at its ends."""
 
     sigma_min: float = 1e-5
     """Total noise at t = 0; above 0."""

@@ -6,13 +6,15 @@ from torch import Tensor
 Tokens = Int[Tensor, "batch length"]
 """Token ids."""
 Logits = Float[Tensor, "*asked vocab"]
-"""Unnormalised log-probabilities of the clean token; `*asked` is (batch, length), or one axis with `where`."""
+"""Unnormalised log-probabilities of x_0; `*asked` is (batch, length), or one axis with `where`."""
 Times = Float[Tensor, "batch #length"]
 """Diffusion time in [0, 1]: 0 is clean, 1 is noise; one per text, block or token."""
 PerToken = Float[Tensor, "batch length"]
 """A number per token, in nats where it is a loss."""
 PerText = Float[Tensor, " batch"]
 """A number per text."""
+PerAsked = Float[Tensor, " asked"]
+"""A number per position that the network was asked about, in nats where it is a loss."""
 Where = Bool[Tensor, "batch length"]
 """A choice of positions."""
 Attend = Bool[Tensor, "batch length"] | Bool[Tensor, "batch query key"]

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..randomness import RowGenerator
 from ..schedules import Linear, NoiseSchedule
 from ..shapes import Logits, Tokens, Where
-from .base import Corruption
+from .base import Corruption, without
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,13 @@ class Absorbing(Corruption):
         return xt == self.mask_id
 
     def clean_logits(self, logits: Logits) -> Logits:
-        return logits.float().index_fill(-1, torch.tensor(self.mask_id, device=logits.device), -torch.inf)
+        return without(logits, self.mask_id)
 
     def posterior(
-        self, p_x0: Float[Tensor, "*asked vocab"], xt: Int[Tensor, "*asked"], s: Float[Tensor, "*#asked"],
+        self,
+        p_x0: Float[Tensor, "*asked vocab"],
+        xt: Int[Tensor, "*asked"],
+        s: Float[Tensor, "*#asked"],
         t: Float[Tensor, "*#asked"],
     ) -> Float[Tensor, "*asked vocab"]:
         alpha_s, alpha_t = self.schedule.alpha(s), self.schedule.alpha(t)
@@ -46,13 +49,19 @@ class Absorbing(Corruption):
         return torch.where((xt == self.mask_id)[..., None], q, known)
 
     def bound(
-        self, logits: Logits, x0: Int[Tensor, "*asked"], xt: Int[Tensor, "*asked"], t: Float[Tensor, "*#asked"]
+        self,
+        logits: Logits,
+        x0: Int[Tensor, "*asked"],
+        xt: Int[Tensor, "*asked"],
+        t: Float[Tensor, "*#asked"],
     ) -> Float[Tensor, "*asked"]:
         logits = self.clean_logits(logits)
         nll = F.cross_entropy(logits.flatten(0, -2), x0.flatten(), reduction="none").view(x0.shape)
         return torch.where(xt == self.mask_id, self.schedule.weight(t) * nll, 0.0)
 
-    def marginal(self, x0: Int[Tensor, "*asked"], t: Float[Tensor, "*#asked"], vocab: int) -> Float[Tensor, "*asked vocab"]:
+    def marginal(
+        self, x0: Int[Tensor, "*asked"], t: Float[Tensor, "*#asked"], vocab: int
+    ) -> Float[Tensor, "*asked vocab"]:
         alpha = self.schedule.alpha(t)[..., None]
         q = alpha * F.one_hot(x0, vocab)
         q[..., self.mask_id] += 1.0 - alpha[..., 0]

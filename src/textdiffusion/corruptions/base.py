@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..randomness import RowGenerator
+from ..errors import IncompatibleError
+from ..randomness import RowGenerator, move
 from ..schedules import NoiseSchedule
 from ..shapes import Logits, Times, Tokens, Where
 
@@ -17,6 +18,22 @@ class Corrupted(NamedTuple):
 
     tokens: Tokens
     hit: Where
+
+
+def without(logits: Logits, token: int) -> Logits:
+    """The logits in float32 with one token at -inf; a new tensor.
+
+    Raises:
+        IncompatibleError: the logits have no such token.
+    """
+    if not 0 <= token < logits.shape[-1]:
+        raise IncompatibleError(
+            f"mask id {token} is not among the {logits.shape[-1]} tokens that the network gives logits for; "
+            "name the right mask id or widen the network's vocabulary."
+        )
+    clean = logits.to(torch.float32, copy=True)
+    clean[..., token] = -torch.inf
+    return clean
 
 
 class Corruption(ABC):
@@ -42,7 +59,7 @@ class Corruption(ABC):
 
     @abstractmethod
     def may_be_noise(self, xt: Tokens) -> Where:
-        """Positions that may hold noise: the only ones where `bound` is not zero and the network is read."""
+        """Positions that may hold noise: elsewhere `bound` is zero and the network is not read."""
 
     @abstractmethod
     def clean_logits(self, logits: Logits) -> Logits:
@@ -50,23 +67,32 @@ class Corruption(ABC):
 
     @abstractmethod
     def posterior(
-        self, p_x0: Float[Tensor, "*asked vocab"], xt: Int[Tensor, "*asked"], s: Float[Tensor, "*#asked"],
+        self,
+        p_x0: Float[Tensor, "*asked vocab"],
+        xt: Int[Tensor, "*asked"],
+        s: Float[Tensor, "*#asked"],
         t: Float[Tensor, "*#asked"],
     ) -> Float[Tensor, "*asked vocab"]:
         """q(x_s | x_t, x_0 ~ p_x0) as probabilities, for s < t."""
 
     @abstractmethod
     def bound(
-        self, logits: Logits, x0: Int[Tensor, "*asked"], xt: Int[Tensor, "*asked"], t: Float[Tensor, "*#asked"]
+        self,
+        logits: Logits,
+        x0: Int[Tensor, "*asked"],
+        xt: Int[Tensor, "*asked"],
+        t: Float[Tensor, "*#asked"],
     ) -> Float[Tensor, "*asked"]:
         """Integrand of the continuous-time negative ELBO: nats per token and unit of diffusion time."""
 
     @abstractmethod
-    def marginal(self, x0: Int[Tensor, "*asked"], t: Float[Tensor, "*#asked"], vocab: int) -> Float[Tensor, "*asked vocab"]:
+    def marginal(
+        self, x0: Int[Tensor, "*asked"], t: Float[Tensor, "*#asked"], vocab: int
+    ) -> Float[Tensor, "*asked vocab"]:
         """q(x_t | x_0) as probabilities."""
 
     def corrupt(self, x0: Tokens, t: Times, generator: RowGenerator) -> Corrupted:
         """A draw of x_t given x_0, and where noise struck."""
-        struck = generator.uniform(x0.shape[1], draw=0).to(x0.device)
-        hit = struck >= self.schedule.alpha(t.double() if t.device.type != "mps" else t)
+        struck = move(generator.uniform(x0.shape[1], draw=0), x0.device)
+        hit = struck >= self.schedule.alpha(move(t, t.device))
         return Corrupted(torch.where(hit, self.noise(x0, generator), x0), hit)

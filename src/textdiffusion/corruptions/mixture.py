@@ -8,10 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import SettingsError
-from ..randomness import RowGenerator
+from ..randomness import RowGenerator, move
 from ..schedules import Linear, NoiseSchedule
 from ..shapes import Logits, Tokens, Where
-from .base import Corruption
+from .base import Corruption, without
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,10 @@ class Shares:
         """Refuse shares that are no distribution or never make noise."""
         parts = (self.mask, self.random, self.keep)
         if min(parts) < 0.0 or abs(sum(parts) - 1.0) > 1e-6 or self.keep >= 1.0:
-            raise SettingsError(f"shares mask {parts[0]}, random {parts[1]}, keep {parts[2]} must sum to 1 and make noise.")
+            raise SettingsError(
+                f"shares mask {parts[0]}, random {parts[1]}, keep {parts[2]}: none may be negative, they "
+                "must sum to 1, and keep must be below 1."
+            )
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,9 @@ class Mixture(Corruption):
 
     Given x_0, a struck token that is neither kept nor redrawn to itself is noise at time t, and was already
     noise at s < t with probability (1 - alpha_s) / (1 - alpha_t), otherwise x_0; a token equal to x_0 was x_0
-    before. From this follow `posterior` and, letting s tend to t, `bound`. With shares (1, 0, 0) both are those
-    of the absorbing process. A kept share leaves x_1 dependent on x_0, which adds a constant that `bound`,
-    like every continuous-time integrand, does not contain.
+    before. From this follow `posterior` and, letting s tend to t, `bound`. With shares (1, 0, 0) both are
+    those of the absorbing process. A kept share leaves x_1 dependent on x_0, which adds a constant that
+    `bound`, like every continuous-time integrand, does not contain.
     """
 
     mask_id: int
@@ -52,23 +55,26 @@ class Mixture(Corruption):
     masks_only: bool = field(default=False, init=False)
 
     def noise(self, x0: Tokens, generator: RowGenerator) -> Tokens:
-        fate = generator.uniform(x0.shape[1], draw=1).to(x0.device)
+        fate = move(generator.uniform(x0.shape[1], draw=1), x0.device)
         noisy = self._random(x0, generator)
         noisy = torch.where(fate < self.shares.mask, self.mask_id, noisy)
         return torch.where(fate >= self.shares.mask + self.shares.random, x0, noisy)
 
     def prior(self, like: Tokens, generator: RowGenerator) -> Tokens:
-        fate = generator.uniform(like.shape[1], draw=1).to(like.device) * (1.0 - self.shares.keep)
+        fate = move(generator.uniform(like.shape[1], draw=1), like.device) * (1.0 - self.shares.keep)
         return torch.where(fate < self.shares.mask, self.mask_id, self._random(like, generator))
 
     def may_be_noise(self, xt: Tokens) -> Where:
         return torch.ones_like(xt, dtype=torch.bool)
 
     def clean_logits(self, logits: Logits) -> Logits:
-        return logits.float().index_fill(-1, torch.tensor(self.mask_id, device=logits.device), -torch.inf)
+        return without(logits, self.mask_id)
 
     def posterior(
-        self, p_x0: Float[Tensor, "*asked vocab"], xt: Int[Tensor, "*asked"], s: Float[Tensor, "*#asked"],
+        self,
+        p_x0: Float[Tensor, "*asked vocab"],
+        xt: Int[Tensor, "*asked"],
+        s: Float[Tensor, "*#asked"],
         t: Float[Tensor, "*#asked"],
     ) -> Float[Tensor, "*asked vocab"]:
         alpha_s, alpha_t = self.schedule.alpha(s), self.schedule.alpha(t)
@@ -78,14 +84,20 @@ class Mixture(Corruption):
         return torch.where(here.bool(), stays, back * p_x0)
 
     def bound(
-        self, logits: Logits, x0: Int[Tensor, "*asked"], xt: Int[Tensor, "*asked"], t: Float[Tensor, "*#asked"]
+        self,
+        logits: Logits,
+        x0: Int[Tensor, "*asked"],
+        xt: Int[Tensor, "*asked"],
+        t: Float[Tensor, "*#asked"],
     ) -> Float[Tensor, "*asked"]:
         log_p = self.clean_logits(logits).log_softmax(-1)
         at_x0, at_xt = (log_p.gather(-1, index[..., None])[..., 0] for index in (x0, xt))
         leaves = torch.where(xt == x0, 0.0, -at_x0 - 1.0)
         return self.schedule.weight(t) * (leaves + 1.0 - at_xt.exp())
 
-    def marginal(self, x0: Int[Tensor, "*asked"], t: Float[Tensor, "*#asked"], vocab: int) -> Float[Tensor, "*asked vocab"]:
+    def marginal(
+        self, x0: Int[Tensor, "*asked"], t: Float[Tensor, "*#asked"], vocab: int
+    ) -> Float[Tensor, "*asked vocab"]:
         hit = 1.0 - self.schedule.alpha(t)[..., None]
         q = (1.0 - hit * (1.0 - self.shares.keep)) * F.one_hot(x0, vocab)
         q = q + hit * self.shares.random / (self.vocab_size - 1)
@@ -93,7 +105,7 @@ class Mixture(Corruption):
         return q
 
     def _random(self, like: Tokens, generator: RowGenerator) -> Tokens:
-        drawn = (generator.uniform(like.shape[1], draw=2).to(like.device) * (self.vocab_size - 1)).long()
+        drawn = (move(generator.uniform(like.shape[1], draw=2), like.device) * (self.vocab_size - 1)).long()
         return drawn + (drawn >= self.mask_id).long()
 
 

@@ -11,7 +11,7 @@ from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
 
 
 class Denoiser(ABC):
-    """Predicts the clean token at the asked positions; adapters are frozen views on a network, not modules."""
+    """Predicts the clean token at the asked positions; adapters are frozen views, not modules."""
 
     uses_time: bool = False
     """Whether the output depends on t itself, so that unchanged tokens at another time need a new call."""
@@ -26,7 +26,7 @@ class Denoiser(ABC):
         positions: Positions | None = None,
         where: Where | None = None,
     ) -> Logits:
-        """Logits of x_0: [batch, length, vocab], or with `where` [asked, vocab], the rows of ``logits[where]``.
+        """Logits of x_0: [batch, length, vocab], or with `where` the rows ``logits[where]``, [asked, vocab].
 
         `attend` None lets every token see every other; `positions` None counts from 0 in each row.
         """
@@ -34,7 +34,7 @@ class Denoiser(ABC):
 
 @dataclass(frozen=True)
 class FunctionDenoiser(Denoiser):
-    """Any function from ids [batch, length] to logits [batch, length, vocab]; it sees neither time nor padding."""
+    """Any function from ids [batch, length] to logits [batch, length, vocab]; told no time and no padding."""
 
     function: Callable[[Tensor], Tensor]
 

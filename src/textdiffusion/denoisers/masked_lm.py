@@ -33,7 +33,9 @@ class MaskedLMDenoiser(Denoiser):
         """The adapter for a masked language model, however it is wrapped."""
         network = extract_model_from_parallel(model)
         if not isinstance(network, PreTrainedModel):
-            raise IncompatibleError(f"{type(network).__name__} is no model of transformers; wrap it as a Denoiser.")
+            raise IncompatibleError(
+                f"{type(network).__name__} is no model of transformers; wrap it as a Denoiser."
+            )
         parameters = inspect.signature(network.forward).parameters
         return cls(model, network, _position_offset(network), "position_ids" in parameters)
 

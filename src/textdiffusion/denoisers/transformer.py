@@ -8,7 +8,7 @@ input embeddings that are also the output layer. A citizen of transformers: once
 import torch
 import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
@@ -19,7 +19,9 @@ from ..errors import SettingsError
 from ..shapes import Attend, Positions, Tokens
 
 Hidden = Float[Tensor, "batch length hidden"]
-Rotation = tuple[Float[Tensor, "batch 1 length half"], Float[Tensor, "batch 1 length half"]]
+Rotation = tuple[Float[Tensor, "#batch 1 length half"], Float[Tensor, "#batch 1 length half"]]
+Mask = Attend | Bool[Tensor, "batch 1 query key"] | Int[Tensor, "batch length"]
+"""As our own denoisers give it, as transformers' masks come, or as a tokenizer returns it."""
 
 
 @strict
@@ -53,7 +55,9 @@ def _rotation(positions: Positions, width: int, theta: float) -> Rotation:
     return angles.cos(), angles.sin()
 
 
-def _rotate(x: Float[Tensor, "batch heads length width"], rotation: Rotation) -> Float[Tensor, "batch heads length width"]:
+def _rotate(
+    x: Float[Tensor, "batch heads length width"], rotation: Rotation
+) -> Float[Tensor, "batch heads length width"]:
     cos, sin = (part.to(x.dtype) for part in rotation)
     left, right = x.chunk(2, dim=-1)
     return torch.cat([left * cos - right * sin, right * cos + left * sin], dim=-1)
@@ -73,7 +77,9 @@ class Attention(nn.Module):
         self.heads = config.num_attention_heads
         self.q_proj, self.k_proj, self.v_proj = (nn.Linear(width, width, bias=False) for _ in range(3))
         self.o_proj = ToStream(width, width, bias=False)
-        self.q_norm, self.k_norm = (nn.RMSNorm(width // self.heads, eps=config.rms_norm_eps) for _ in range(2))
+        self.q_norm, self.k_norm = (
+            nn.RMSNorm(width // self.heads, eps=config.rms_norm_eps) for _ in range(2)
+        )
 
     def forward(self, x: Hidden, rotation: Rotation, mask: Bool[Tensor, "..."] | None) -> Hidden:
         """Mix the tokens of each row."""
@@ -127,7 +133,7 @@ class DiffusionTransformerPreTrainedModel(PreTrainedModel):
     config_class = DiffusionTransformerConfig
     base_model_prefix = "model"
     _supports_sdpa = True
-    _no_split_modules = ["Layer"]
+    _no_split_modules = ["Layer"]  # noqa: RUF012  transformers' own form
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
@@ -149,32 +155,29 @@ class DiffusionTransformerModel(DiffusionTransformerPreTrainedModel):
         super().__init__(config)
         if config.hidden_size % (2 * config.num_attention_heads):
             raise SettingsError(
-                f"hidden_size {config.hidden_size} is not a multiple of twice the {config.num_attention_heads} heads."
+                f"hidden_size {config.hidden_size} and {config.num_attention_heads} heads: the size must "
+                "be a multiple of twice the number of heads."
             )
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
-        self.post_init()
-
-    def get_input_embeddings(self) -> nn.Module:
-        """The table of token vectors."""
-        return self.embed_tokens
-
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replace the table of token vectors."""
-        self.embed_tokens = value
+        PreTrainedModel.post_init(self)
 
     def forward(
         self,
         input_ids: Tokens,
-        attention_mask: Attend | Bool[Tensor, "batch 1 query key"] | None = None,
+        attention_mask: Mask | None = None,
         position_ids: Positions | None = None,
     ) -> BaseModelOutput:
         """Hidden states [batch, length, hidden]; a mask is true where a token may be seen."""
         length = input_ids.shape[1]
         if position_ids is None:
             position_ids = torch.arange(length, device=input_ids.device)[None]
-        pattern = None if self.config.block_size is None else block_causal(length, self.config.block_size, input_ids.device)
+        pattern = (
+            None
+            if self.config.block_size is None
+            else block_causal(length, self.config.block_size, input_ids.device)
+        )
         attend = None if attention_mask is None else attention_mask.bool()
         mask = combine(attend[:, 0] if attend is not None and attend.ndim == 4 else attend, pattern)
         rotation = _rotation(
@@ -196,25 +199,19 @@ class DiffusionTransformerForMaskedLM(DiffusionTransformerPreTrainedModel):
         super().__init__(config)
         self.model = DiffusionTransformerModel(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        self.post_init()
-
-    def get_output_embeddings(self) -> nn.Module:
-        """The output layer."""
-        return self.lm_head
-
-    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
-        """Replace the output layer."""
-        self.lm_head = new_embeddings
+        PreTrainedModel.post_init(self)
 
     def forward(
         self,
         input_ids: Tokens,
-        attention_mask: Attend | Bool[Tensor, "batch 1 query key"] | None = None,
+        attention_mask: Mask | None = None,
         position_ids: Positions | None = None,
         labels: Tokens | None = None,
     ) -> MaskedLMOutput:
         """Logits [batch, length, vocab], and the mean cross-entropy where `labels` is not -100."""
-        hidden = self.model(input_ids, attention_mask=attention_mask, position_ids=position_ids).last_hidden_state
+        hidden = self.model(
+            input_ids, attention_mask=attention_mask, position_ids=position_ids
+        ).last_hidden_state
         logits = self.lm_head(hidden)
         loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
         return MaskedLMOutput(loss=loss, logits=logits)

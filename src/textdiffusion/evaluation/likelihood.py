@@ -4,15 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ..canvas import Canvas
-from ..corruptions import Absorbing
+from ..corruptions import Absorbing, Corruption
 from ..denoisers import Denoiser, as_denoiser
 from ..errors import SettingsError
 from ..objectives import CountNelbo, Objective
 from ..randomness import RowGenerator
 from ..shapes import PerText, Tokens, Where
+
+_TOKENS_AT_ONCE = 8192
+"""Noised tokens per network call; the logits of the masked ones are in memory together."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +49,28 @@ def nelbo(
         raise SettingsError(f"samples is {samples}; at least 1 is needed.")
     source = torch.Generator().manual_seed(0) if generator is None else generator
     seeds = torch.randint(2**62, (len(tokens),), generator=source, device=source.device).tolist()
-    corruption, network, rule = Absorbing(mask_id), as_denoiser(denoiser), objective or CountNelbo()
+    network, rule = as_denoiser(denoiser), objective or CountNelbo()
+    holes = torch.ones_like(tokens, dtype=torch.bool) if editable is None else editable
     mean, error = torch.empty(2, len(tokens), dtype=torch.float64)
     for row, seed in enumerate(seeds):
-        copies = tokens[row : row + 1].expand(samples, -1)
-        holes = torch.ones_like(copies, dtype=torch.bool) if editable is None else editable[row].expand_as(copies)
-        draws = RowGenerator.for_batch(seed, 0, first=0, rows=samples, total=samples, device=tokens.device)
-        with torch.inference_mode():
-            canvas = Canvas(copies, holes, torch.ones_like(holes))
-            nats = rule(network, corruption, canvas, draws).nats.double().sum(1)
+        text = Canvas(tokens[row : row + 1].long(), holes[row : row + 1], torch.ones_like(holes[:1]))
+        nats = _samples(rule, network, Absorbing(mask_id), text, samples, seed)
         mean[row], error[row] = nats.mean(), nats.std() / samples**0.5 if samples > 1 else torch.nan
     return Estimate(mean, error)
+
+
+def _samples(
+    rule: Objective, network: Denoiser, corruption: Corruption, text: Canvas, samples: int, seed: int
+) -> Float[Tensor, " samples"]:
+    """The bound on one text, once for each draw of noise, a bounded number of tokens at a time."""
+    at_once = max(1, _TOKENS_AT_ONCE // text.tokens.shape[1])
+    found = []
+    for first in range(0, samples, at_once):
+        rows = min(at_once, samples - first)
+        draws = RowGenerator.for_batch(
+            seed, 0, first=first, rows=rows, total=samples, device=text.tokens.device
+        )
+        copies = Canvas(*(part.expand(rows, -1) for part in (text.tokens, text.editable, text.valid)))
+        with torch.inference_mode():
+            found.append(rule(network, corruption, copies, draws).nats.sum(1).cpu().double())
+    return torch.cat(found)

@@ -13,7 +13,7 @@ from ..schedules import STEP_GRIDS
 
 @dataclass(frozen=True)
 class Decoding:
-    """How noise becomes text. A field left at None takes the value of the sampler's publication, then the default."""
+    """How noise becomes text; a field left at None takes the value that the sampler was published with."""
 
     sampler: str = "ancestral"
     """Rule applied at each step; `textdiffusion samplers` lists them."""
@@ -41,7 +41,8 @@ class Decoding:
         if self.block_size is not None and self.block_size < 1:
             raise SettingsError(f"block_size is {self.block_size}; it must be at least 1.")
         if self.schedule is not None:
-            STEP_GRIDS[self.schedule]
+            STEP_GRIDS[self.schedule]  # the lookup raises where there is no such name
+        SAMPLERS[self.sampler]
         self._own_filters()
 
     def recipe(self) -> Recipe:

@@ -4,16 +4,16 @@ import time
 from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..canvas import Canvas
 from ..corruptions import Corruption
 from ..denoisers import Denoiser
-from ..predictions import Predict, Prediction, banned_ids
-from ..randomness import RowGenerator
+from ..predictions import Prediction, banned_ids
+from ..randomness import RowGenerator, move
 from ..samplers import State
-from ..schedules import STEP_GRIDS
+from ..schedules import STEP_GRIDS, StepGrid
 from ..shapes import Times, Tokens, Where
 from .decoding import Decoding
 from .frames import Frame
@@ -36,7 +36,7 @@ def denoise(
     `banned` ids are never written (padding, unknown, ...); the mask never is.
 
     Raises:
-        IncompatibleError: the sampler has no meaning for the corruption; raised before the first network call.
+        IncompatibleError: the sampler has no meaning for the corruption; raised before any network call.
         SettingsError: there is nothing to write, or a setting is out of range.
     """
     recipe, full = decoding.recipe(), decoding.filled()
@@ -54,31 +54,51 @@ def _run(
     nowhere = torch.zeros_like(canvas.editable)
     noise = corruption.prior(canvas.tokens, generator)
     tokens = torch.where(canvas.editable, noise, canvas.tokens)
-    state = State(tokens, nowhere, ~canvas.editable, torch.full(tokens.shape, torch.nan, device=tokens.device))
-    step, steps = 0, sum(window.steps for window in windows)
+    state = State(
+        tokens, nowhere, ~canvas.editable, torch.full(tokens.shape, torch.nan, device=tokens.device)
+    )
+    step, steps = 0, sum(max(window.steps) for window in windows)
+    planned = torch.zeros_like(generator.keys)
     clock = _Clock()
     yield Frame(0, steps, state.tokens, state.settled, state.confidence, 0, clock.spent)
     for window in windows:
         clock.resume()
-        rates = (EVEN if window.one_per_call else grid).rates(window.steps)
-        times = corruption.schedule.inverse(1.0 - rates).to(tokens.device, _float(tokens.device))
-        state = State(state.tokens, window.where, state.settled, state.confidence)
-        for i in range(window.steps):
-            s, t = (times[j].expand(len(tokens), 1) for j in (i + 1, i))
-            state = sampler.step(reader.predict, state, s, t, corruption, generator.fold(step + 1))
+        counts = planned.new_tensor(window.steps)
+        times = _times(EVEN if window.one_per_call else grid, window.steps, corruption)
+        times = move(times, tokens.device)
+        for i in range(max(window.steps)):
+            going = (counts > i).to(tokens.device)[:, None]
+            state = State(state.tokens, window.where & going, state.settled, state.confidence)
+            s, t = times[:, i + 1, None], times[:, i, None]
+            state = sampler.step(reader.predict, state, s, t, corruption, generator.fold(planned + i + 1))
             step += 1
             clock.pause()
             yield Frame(step, steps, state.tokens, state.settled, state.confidence, reader.calls, clock.spent)
             clock.resume()
             if sampler.finished(state):
                 break
+        planned = planned + counts
+
+
+def _times(grid: StepGrid, steps: Sequence[int], corruption: Corruption) -> Float[Tensor, "batch edges"]:
+    """Times before and after each step, a row for each text: from noise to 0, where it stays."""
+    rates = torch.zeros(len(steps), max(steps) + 1, dtype=torch.float64)
+    for count in set(steps) - {0}:
+        rows = torch.tensor([own == count for own in steps])
+        rates[rows, : count + 1] = grid.rates(count)
+    return corruption.schedule.inverse(1.0 - rates)
 
 
 class _Reader:
     """Asks the network, filters its answer and counts the calls."""
 
     def __init__(
-        self, denoiser: Denoiser, corruption: Corruption, canvas: Canvas, decoding: Decoding, banned: Sequence[int]
+        self,
+        denoiser: Denoiser,
+        corruption: Corruption,
+        canvas: Canvas,
+        decoding: Decoding,
+        banned: Sequence[int],
     ) -> None:
         self.denoiser, self.corruption, self.canvas = denoiser, corruption, canvas
         self.filters, self.banned = decoding.filters(), banned
@@ -117,7 +137,3 @@ class _Clock:
 
     def resume(self) -> None:
         self.since = time.perf_counter()
-
-
-def _float(device: torch.device) -> torch.dtype:
-    return torch.float32 if device.type == "mps" else torch.float64

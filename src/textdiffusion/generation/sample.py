@@ -1,5 +1,6 @@
 """Sampling from any denoiser in one call."""
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -29,23 +30,22 @@ def sample(
     """Fill the positions equal to `mask_id` and leave the others; ids [batch, length] in and out.
 
     `denoiser` is a Denoiser or any function from ids [batch, length] to logits [batch, length, vocab].
-    `options` are the fields of `Decoding` and the sampler's own settings. The mask is never written. Without a
-    `generator` the draws are those of seed 0.
+    `options` are the fields of `Decoding` and the sampler's own settings. The mask is never written. Without
+    a `generator` the draws are those of seed 0.
 
     Raises:
         UnknownNameError, SettingsError: no such sampler, or a setting that it does not have or allow.
     """
     if tokens.ndim != 2 or tokens.is_floating_point():
-        raise SettingsError(f"tokens of shape {tuple(tokens.shape)} and {tokens.dtype}: ids [batch, length] are needed.")
+        raise SettingsError(
+            f"tokens of shape {tuple(tokens.shape)} and {tokens.dtype}: ids [batch, length] are needed."
+        )
     decoding = Decoding().changed({"sampler": sampler, "steps": steps, **options})
     holes = tokens == mask_id
     if not bool(holes.any()):
-        return tokens.clone()
+        return tokens.long().clone()
     source = torch.Generator().manual_seed(0) if generator is None else generator
     rows = RowGenerator.from_generator(source, len(tokens), tokens.device)
-    canvas = Canvas(tokens, holes, torch.ones_like(holes))
-    frame = None
-    for frame in denoise(as_denoiser(denoiser), Absorbing(mask_id), canvas, decoding, rows):
-        pass
-    assert frame is not None  # the loop always shows the noise first
-    return frame.tokens
+    canvas = Canvas(tokens.long(), holes, torch.ones_like(holes))
+    (last,) = deque(denoise(as_denoiser(denoiser), Absorbing(mask_id), canvas, decoding, rows), maxlen=1)
+    return last.tokens

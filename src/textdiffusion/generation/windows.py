@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import torch
 
@@ -16,7 +17,8 @@ class Window:
     """Positions that are written together, and in how many steps."""
 
     where: Where
-    steps: int
+    steps: Sequence[int]
+    """Steps for each text; 0 where the text has nothing in this window."""
     one_per_call: bool
 
 
@@ -24,22 +26,22 @@ def plan(canvas: Canvas, decoding: Decoding, *, one_per_call: bool) -> Sequence[
     """The windows of a generation in order.
 
     Blocks are counted over the editable positions of each text, so that texts with prompts of unequal length
-    begin and end their blocks together. The steps are shared out among the blocks by size, at least one each.
+    begin their blocks together. Each text shares out its steps among its blocks by size, at least one each,
+    without regard to the rest of the batch: alone it would be written the same way.
 
     Raises:
         SettingsError: nothing is editable.
     """
-    most = int(canvas.editable.sum(1).max())
-    if most == 0:
+    totals: list[int] = canvas.editable.sum(1).tolist()
+    if not any(totals):
         raise SettingsError("there is nothing to write: the text has no hole and the length is 0.")
-    size = decoding.block_size or most
-    order = canvas.editable.long().cumsum(1) - 1
-    starts = range(0, most, size)
-    sizes = [min(size, most - start) for start in starts]
-    steps = sizes if one_per_call or decoding.steps is None else _share(decoding.steps, sizes)
+    size = decoding.block_size or max(totals)
+    block = (canvas.editable.long().cumsum(1) - 1) // size
+    sizes = [[min(size, total - start) for start in range(0, total, size)] for total in totals]
+    steps = [row if one_per_call or decoding.steps is None else _share(decoding.steps, row) for row in sizes]
     return [
-        Window(canvas.editable & (order >= start) & (order < start + size), count, one_per_call)
-        for start, count in zip(starts, steps, strict=True)
+        Window(canvas.editable & (block == number), counts, one_per_call)
+        for number, counts in enumerate(zip_longest(*steps, fillvalue=0))
     ]
 
 

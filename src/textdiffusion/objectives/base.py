@@ -10,12 +10,12 @@ from ..corruptions import Corruption
 from ..denoisers import Denoiser
 from ..errors import IncompatibleError
 from ..randomness import RowGenerator
-from ..shapes import Logits, PerText, PerToken, Times, Tokens, Where
+from ..shapes import Logits, PerAsked, PerText, PerToken, Times, Tokens, Where
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What one look at a batch cost, token by token; every tensor is zero or false where nothing was asked."""
+    """What one look at a batch cost, token by token; zero or false where nothing was asked."""
 
     nats: PerToken
     """The loss: its sum over the text estimates the objective for the text, in nats."""
@@ -38,7 +38,7 @@ class Objective(ABC):
     ) -> Scores:
         """Corrupt the editable tokens, ask the network and score it."""
 
-    def check(self, corruption: Corruption) -> None:
+    def check(self, corruption: Corruption) -> None:  # noqa: B027  most objectives suit every corruption
         """Raise IncompatibleError if the objective has no meaning for this corruption."""
 
 
@@ -46,17 +46,17 @@ def needs_mask(objective: Objective, corruption: Corruption) -> None:
     """Raise IncompatibleError unless all noise is the mask."""
     if not corruption.masks_only:
         raise IncompatibleError(
-            f"{type(objective).__name__} counts masked tokens, but {type(corruption).__name__} noise is not all mask; "
-            "use the objective nelbo or cross-entropy."
+            f"{type(objective).__name__} counts masked tokens, but {type(corruption).__name__} noise is not "
+            "all mask; use the objective nelbo or cross-entropy."
         )
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The network's word at the asked positions."""
+    """The network's word at the asked positions, one row each."""
 
     logits: Logits
-    nll: PerText
+    nll: PerAsked
     asked: Where
 
     @classmethod
@@ -69,7 +69,7 @@ class Reading:
         nll = torch.nn.functional.cross_entropy(clean, canvas.tokens[asked], reduction="none")
         return cls(clean, nll, asked)
 
-    def scores(self, canvas: Canvas, loss: PerText, hit: Where) -> Scores:
+    def scores(self, canvas: Canvas, loss: PerAsked, hit: Where) -> Scores:
         """Put the losses of the asked positions (one number each) back in their places."""
         zero = torch.zeros(self.asked.shape, dtype=loss.dtype, device=loss.device)
         correct = torch.zeros_like(self.asked)

@@ -8,13 +8,13 @@ from ..canvas import Canvas
 from ..corruptions import Corruption
 from ..denoisers import Denoiser
 from ..mask_rates import MaskRates, UniformRates
-from ..randomness import RowGenerator
+from ..randomness import RowGenerator, move
 from .base import Objective, Reading, Scores
 
 
 @dataclass(frozen=True)
 class CrossEntropy(Objective):
-    """Mean cross-entropy on the struck tokens, BERT's loss (arXiv:1810.04805) at a varying mask rate; no bound.
+    """Mean cross-entropy on the struck tokens: BERT's loss (arXiv:1810.04805) at any mask rate; no bound.
 
     It is divided by the expected mask rate, so that in the mean over many texts it is nats per struck token.
     """
@@ -30,8 +30,8 @@ class CrossEntropy(Objective):
         u = generator.stratified()
         if self.one_rate_per_batch:
             u = generator.common().expand_as(u)
-        rate = self.rates.quantile(u)[:, None].to(canvas.tokens.device)
-        hit = canvas.editable & (generator.uniform(canvas.tokens.shape[1], draw=3).to(rate.device) < rate)
+        rate = move(self.rates.quantile(u)[:, None], canvas.tokens.device)
+        hit = canvas.editable & (move(generator.uniform(canvas.tokens.shape[1], draw=3), rate.device) < rate)
         xt = torch.where(hit, corruption.noise(canvas.tokens, generator), canvas.tokens)
         t = corruption.schedule.inverse(1.0 - rate).float()
         reading = Reading.of(denoiser, corruption, canvas, xt, t, hit)

@@ -8,19 +8,19 @@ from ..canvas import Canvas
 from ..corruptions import Corruption
 from ..denoisers import Denoiser
 from ..errors import SettingsError
-from ..randomness import RowGenerator, random_subset
+from ..randomness import RowGenerator, move, random_subset
 from .base import Objective, Reading, Scores, needs_mask
 
 
 @dataclass(frozen=True)
 class Nelbo(Objective):
-    """Monte-Carlo estimate of the continuous-time bound (MDLM, arXiv:2406.07524 eq. 10; LLaDA, arXiv:2502.09992).
+    """Monte Carlo estimate of the bound in continuous time (MDLM, arXiv:2406.07524 eq. 10).
 
     Times are stratified over the global batch. The result is nats per text, summed over its tokens.
     """
 
     time_floor: float = 1e-3
-    """Smallest time drawn; drops about this share of the bound and caps the weight, which is 1/t when linear."""
+    """Smallest time drawn; drops about this share of the bound and caps the weight (1/t when linear)."""
 
     def __post_init__(self) -> None:
         """Refuse a floor at which the weight is infinite."""
@@ -30,7 +30,7 @@ class Nelbo(Objective):
     def __call__(
         self, denoiser: Denoiser, corruption: Corruption, canvas: Canvas, generator: RowGenerator
     ) -> Scores:
-        u = generator.stratified()[:, None].to(canvas.tokens.device)
+        u = move(generator.stratified()[:, None], canvas.tokens.device)
         t = self.time_floor + (1.0 - self.time_floor) * (1.0 - u)
         noised, hit = corruption.corrupt(canvas.tokens, t, generator)
         hit = hit & canvas.editable
@@ -46,8 +46,8 @@ class Nelbo(Objective):
 class CountNelbo(Objective):
     """The same bound with the number of masks drawn instead of the time (LLaDA, arXiv:2502.09992 eq. 6).
 
-    n is even over 1 ... N, a uniform subset of n of the N editable tokens is masked, and the loss is N/n times
-    their cross-entropy. It has no large weights at small times and no floor, hence less variance.
+    n is even over 1 ... N, a uniform subset of n of the N editable tokens is masked, and the loss is N/n
+    times their cross-entropy. It has no large weights at small times and no floor, hence less variance.
     """
 
     def __call__(
@@ -55,14 +55,14 @@ class CountNelbo(Objective):
     ) -> Scores:
         width = canvas.tokens.shape[1]
         total = canvas.editable.sum(1)
-        u = generator.stratified().to(total.device)
+        u = move(generator.stratified(), total.device)
         count = ((u * total).long() + 1).minimum(total)
         hit = random_subset(canvas.editable, count, generator.uniform(width, draw=3))
         xt = torch.where(hit, corruption.noise(canvas.tokens, generator), canvas.tokens)
-        share = (count / total.clamp(min=1))[:, None]
-        t = corruption.schedule.inverse(1.0 - share.double() if share.device.type != "mps" else 1.0 - share).float()
+        share = move(count / total.clamp(min=1), total.device)[:, None]
+        t = corruption.schedule.inverse(1.0 - share).float()
         reading = Reading.of(denoiser, corruption, canvas, xt, t, hit)
-        weight = (1.0 / share.clamp(min=torch.finfo(share.dtype).tiny)).expand_as(hit)[hit]
+        weight = (total / count.clamp(min=1))[:, None].expand_as(hit)[hit]
         return reading.scores(canvas, reading.nll * weight, hit)
 
     def check(self, corruption: Corruption) -> None:

@@ -11,7 +11,7 @@ from ..shapes import PerToken, Times, Tokens, Where
 
 @dataclass(frozen=True)
 class State:
-    """What a sampler carries from step to step; passed and returned, so that one sampler serves many requests."""
+    """What a sampler carries from step to step; passed and returned, so that one serves many requests."""
 
     tokens: Tokens
     window: Where
@@ -32,7 +32,13 @@ class Sampler(ABC):
 
     @abstractmethod
     def step(
-        self, predict: Predict, state: State, s: Times, t: Times, corruption: Corruption, generator: RowGenerator
+        self,
+        predict: Predict,
+        state: State,
+        s: Times,
+        t: Times,
+        corruption: Corruption,
+        generator: RowGenerator,
     ) -> State:
         """One step; leaves every position outside `state.window` alone, and nothing open when s is 0.
 

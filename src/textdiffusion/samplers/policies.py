@@ -27,7 +27,7 @@ class Moment:
     before: Float[Tensor, "batch 1"]
     """Noise rate before the step, 1 - alpha(t)."""
     after: Float[Tensor, "batch 1"]
-    """Noise rate after it, 1 - alpha(s)."""
+    """Noise rate after it, 1 - alpha(s); 0 after the last step."""
     due: Int[Tensor, " batch"]
     """Open positions in excess of what the rate after the step allows: those the grid wants written now."""
 
@@ -35,6 +35,7 @@ class Moment:
     def of(cls, state: State, s: Times, t: Times, corruption: Corruption) -> "Moment":
         """The moment between times s < t."""
         before, after = 1.0 - corruption.schedule.alpha(t), 1.0 - corruption.schedule.alpha(s)
+        after = after.masked_fill(s == 0.0, 0.0)  # a schedule may leave some noise at 0, a text may not
         due = state.open.sum(1) - allowed(state, after)
         return cls(before, after, due.clamp(min=0))
 
@@ -49,7 +50,7 @@ class Commit(ABC):
 
     @abstractmethod
     def ask(self, state: State, moment: Moment, generator: RowGenerator) -> Where:
-        """Positions that the network is asked about; a rule blind to the answer asks only what it will write."""
+        """Positions that the network is asked about; a rule blind to the answer asks what it will write."""
 
     def settle(self, asked: Where, confidence: PerToken, moment: Moment) -> Where:
         """Which of the asked positions are written, given the probability of each drawn token."""
@@ -95,7 +96,7 @@ class Surest(Commit):
 
 @dataclass(frozen=True)
 class AboveThreshold(Commit):
-    """Every open position whose token is probable enough; at least the surest one, and at least what is due."""
+    """Every open position whose token is probable enough; at least the surest one and what is due."""
 
     threshold: float = 0.9
     """Probability from which a token is written, in (0, 1]."""
@@ -147,6 +148,11 @@ class ExactByRate(Reopen):
 
 
 def _surest(among: Where, confidence: PerToken, count: Int[Tensor, " batch"]) -> Where:
-    """The `count` positions of highest confidence; of equals the first, so that results do not hang on the sort."""
-    rank = confidence.masked_fill(~among, -1.0).argsort(dim=1, descending=True, stable=True).argsort(1)
+    """The `count` positions of highest confidence; of equals the first, whatever the sort.
+
+    Rounded, because positions that see the same (all masks, say) differ by the network's rounding errors
+    alone, and those hang on the rest of the batch.
+    """
+    keys = confidence.round(decimals=5).masked_fill(~among, -1.0)
+    rank = keys.argsort(dim=1, descending=True, stable=True).argsort(1)
     return among & (rank < count[:, None])

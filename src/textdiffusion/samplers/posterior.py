@@ -6,7 +6,7 @@ import torch
 
 from ..corruptions import Corruption
 from ..predictions import Predict
-from ..randomness import RowGenerator, draw_categorical
+from ..randomness import RowGenerator, draw_categorical, move
 from ..shapes import Times
 from .base import Sampler, State
 from .policies import WHAT
@@ -17,7 +17,13 @@ class Posterior(Sampler):
     """x_s ~ q(x_s | x_t, x_0 ~ model) at every position that may be noise (D3PM, arXiv:2107.03006 eq. 4)."""
 
     def step(
-        self, predict: Predict, state: State, s: Times, t: Times, corruption: Corruption, generator: RowGenerator
+        self,
+        predict: Predict,
+        state: State,
+        s: Times,
+        t: Times,
+        corruption: Corruption,
+        generator: RowGenerator,
     ) -> State:
         asked = state.window & corruption.may_be_noise(state.tokens)
         if not bool(asked.any()):
@@ -26,7 +32,9 @@ class Posterior(Sampler):
         p_x0 = predict(state.tokens, t, asked).probabilities()
         at_s, at_t = (time.expand_as(state.tokens)[asked] for time in (s, t))
         q = corruption.posterior(p_x0.to(at_t.dtype), xt, at_s, at_t)
-        drawn = draw_categorical(q.log(), generator.uniform(state.tokens.shape[1], WHAT).to(asked.device)[asked])
+        q = torch.where(at_s[:, None] > 0.0, q, p_x0)  # a schedule may leave some noise at 0, a text may not
+        drawn = move(generator.uniform(state.tokens.shape[1], WHAT), asked.device)[asked]
+        drawn = draw_categorical(q.log(), drawn)
         tokens = state.tokens.masked_scatter(asked, drawn)
         confidence = p_x0.gather(-1, drawn[:, None])[:, 0].to(state.confidence.dtype)
         noisy = corruption.may_be_noise(tokens) & (s > 0.0)
@@ -34,7 +42,9 @@ class Posterior(Sampler):
             state,
             tokens=tokens,
             settled=torch.where(state.window, ~noisy, state.settled),
-            confidence=state.confidence.masked_scatter(asked, confidence).masked_fill(noisy & state.window, torch.nan),
+            confidence=state.confidence.masked_scatter(asked, confidence).masked_fill(
+                noisy & state.window, torch.nan
+            ),
         )
 
     def finished(self, state: State) -> bool:

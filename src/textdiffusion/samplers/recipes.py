@@ -48,7 +48,9 @@ class Recipe:
         for name in settings:
             if name not in known:
                 has = ", ".join(known) or "none"
-                raise SettingsError(f"this sampler has no setting {name!r}.{did_you_mean(name, known)} It has: {has}.")
+                raise SettingsError(
+                    f"this sampler has no setting {name!r}.{did_you_mean(name, known)} It has: {has}."
+                )
         return dataclasses.replace(self, sampler=_changed(self.sampler, settings))
 
 

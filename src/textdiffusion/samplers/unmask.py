@@ -7,7 +7,7 @@ import torch
 from ..corruptions import Corruption
 from ..errors import IncompatibleError
 from ..predictions import Predict
-from ..randomness import RowGenerator
+from ..randomness import RowGenerator, move
 from ..shapes import Times
 from .base import Sampler, State
 from .policies import WHAT, Commit, Everything, Moment, Nothing, Reopen
@@ -23,12 +23,18 @@ class Unmask(Sampler):
     """Which written positions become noise again."""
 
     def step(
-        self, predict: Predict, state: State, s: Times, t: Times, corruption: Corruption, generator: RowGenerator
+        self,
+        predict: Predict,
+        state: State,
+        s: Times,
+        t: Times,
+        corruption: Corruption,
+        generator: RowGenerator,
     ) -> State:
         moment = Moment.of(state, s, t, corruption)
         asked = self.commit.ask(state, moment, generator)
         if bool(asked.any()):
-            drawn = generator.uniform(state.tokens.shape[1], WHAT).to(asked.device)[asked]
+            drawn = move(generator.uniform(state.tokens.shape[1], WHAT), asked.device)[asked]
             token, probability = predict(state.tokens, t, asked).draw(drawn)
             confidence = state.confidence.masked_scatter(asked, probability.to(state.confidence.dtype))
             written = self.commit.settle(asked, confidence, moment)
@@ -54,6 +60,6 @@ class Unmask(Sampler):
     def check(self, corruption: Corruption) -> None:
         if not corruption.masks_only:
             raise IncompatibleError(
-                f"this sampler writes masked positions, but {type(corruption).__name__} noise is not all mask; "
-                "use the sampler posterior."
+                f"this sampler writes masked positions, but {type(corruption).__name__} noise is not all "
+                "mask; use the sampler posterior."
             )

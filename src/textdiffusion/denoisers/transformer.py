@@ -5,6 +5,8 @@ input embeddings that are also the output layer. A citizen of transformers: once
 ``AutoModelForMaskedLM.from_pretrained`` loads it without remote code.
 """
 
+from typing import no_type_check
+
 import torch
 import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
@@ -24,6 +26,7 @@ Mask = Attend | Bool[Tensor, "batch 1 query key"] | Int[Tensor, "batch length"]
 """As our own denoisers give it, as transformers' masks come, or as a tokenizer returns it."""
 
 
+@no_type_check  # transformers rewrites __init__ and checks the fields itself
 @strict
 class DiffusionTransformerConfig(PreTrainedConfig):  # type: ignore[misc, unused-ignore]
     """Shape of the network; the defaults are a small model of about 6 million parameters."""

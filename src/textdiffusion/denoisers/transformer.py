@@ -66,6 +66,14 @@ def _rotate(
     return torch.cat([left * cos - right * sin, right * cos + left * sin], dim=-1)
 
 
+class Norm(nn.RMSNorm):
+    """RMSNorm in the precision of what comes in, so that it runs fused under autocast too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Bring each vector to length sqrt(width), then scale its coordinates."""
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+
+
 class ToStream(nn.Linear):
     """A projection whose output is added to the stream; it starts smaller the more layers add to it."""
 
@@ -80,9 +88,7 @@ class Attention(nn.Module):
         self.heads = config.num_attention_heads
         self.q_proj, self.k_proj, self.v_proj = (nn.Linear(width, width, bias=False) for _ in range(3))
         self.o_proj = ToStream(width, width, bias=False)
-        self.q_norm, self.k_norm = (
-            nn.RMSNorm(width // self.heads, eps=config.rms_norm_eps) for _ in range(2)
-        )
+        self.q_norm, self.k_norm = (Norm(width // self.heads, eps=config.rms_norm_eps) for _ in range(2))
 
     def forward(self, x: Hidden, rotation: Rotation, mask: Bool[Tensor, "..."] | None) -> Hidden:
         """Mix the tokens of each row."""
@@ -118,9 +124,9 @@ class Layer(nn.Module):
     def __init__(self, config: DiffusionTransformerConfig) -> None:
         """Make the parts of one layer."""
         super().__init__()
-        self.attention_norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.attention_norm = Norm(config.hidden_size, eps=config.rms_norm_eps)
         self.attention = Attention(config)
-        self.feed_forward_norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.feed_forward_norm = Norm(config.hidden_size, eps=config.rms_norm_eps)
         self.feed_forward = FeedForward(config)
 
     def forward(self, x: Hidden, rotation: Rotation, mask: Bool[Tensor, "..."] | None) -> Hidden:
@@ -163,7 +169,7 @@ class DiffusionTransformerModel(DiffusionTransformerPreTrainedModel):
             )
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
-        self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.norm = Norm(config.hidden_size, eps=config.rms_norm_eps)
         PreTrainedModel.post_init(self)
 
     def forward(

@@ -7,7 +7,8 @@ from .nelbo import CountNelbo, Nelbo
 from .next_token import NextToken
 
 OBJECTIVES: Registry[type[Objective]] = Registry(
-    "objective", {"nelbo": Nelbo, "nelbo-count": CountNelbo, "cross-entropy": CrossEntropy, "next-token": NextToken}
+    "objective",
+    {"nelbo": Nelbo, "nelbo-count": CountNelbo, "cross-entropy": CrossEntropy, "next-token": NextToken},
 )
 
 __all__ = ["OBJECTIVES", "CountNelbo", "CrossEntropy", "Nelbo", "NextToken", "Objective", "Scores"]

@@ -38,7 +38,10 @@ class Nelbo(Objective):
         asked = corruption.may_be_noise(xt) & canvas.editable
         reading = Reading.of(denoiser, corruption, canvas, xt, t.float(), asked)
         at = t.float().expand_as(canvas.tokens)[asked]
-        loss = corruption.bound(reading.logits, canvas.tokens[asked], xt[asked], at)
+        if corruption.masks_only:  # there the bound is the weighted cross-entropy, which is at hand
+            loss = corruption.schedule.weight(at) * reading.nll
+        else:
+            loss = corruption.bound(reading.logits, canvas.tokens[asked], xt[asked], at)
         return reading.scores(canvas, loss * (1.0 - self.time_floor), hit)
 
 

@@ -36,6 +36,13 @@ _HOMES = {
     "sample": "generation",
 }
 
+
+def _version() -> str:
+    return str(importlib.import_module("importlib.metadata").version("textdiffusion"))
+
+
+_COMPUTED = {"__version__": _version}
+
 __all__ = [
     "Canvas",
     "Decoding",
@@ -53,8 +60,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its home."""
-    if name == "__version__":
-        return importlib.import_module("importlib.metadata").version("textdiffusion")
+    if name in _COMPUTED:
+        return _COMPUTED[name]()
     if name not in _HOMES:
         raise AttributeError(f"module 'textdiffusion' has no attribute {name!r}")
     return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
@@ -62,4 +69,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """The public names."""
-    return sorted([*__all__, "__version__"])
+    return sorted([*__all__, *_COMPUTED])

@@ -8,7 +8,7 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from types import ModuleType
 
 _AUTO = "transformers.models.auto.modeling_auto"
@@ -33,12 +33,12 @@ class _Finder(importlib.abc.MetaPathFinder):
     """Finds the registry once, with our loader around its own."""
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self, fullname: str, path: Iterable[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname != _AUTO:
             return None
         sys.meta_path.remove(self)
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+        spec = importlib.machinery.PathFinder.find_spec(fullname, None if path is None else list(path))
         if spec is not None and spec.loader is not None:
             spec.loader = _Loader(spec.loader)
         return spec

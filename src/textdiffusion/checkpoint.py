@@ -1,10 +1,12 @@
 """Model folders: weights, tokenizer and `diffusion.json`, which says how the model was made noise of."""
 
 import json
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,17 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging as transformers_logging
 
 from .corruptions import CORRUPTIONS, Corruption
 from .denoisers import transformer  # registers our network with the Auto classes
 from .errors import CheckpointError, IncompatibleError, SettingsError
+from .registry import did_you_mean
 from .schedules import SCHEDULES
 from .settings import from_mapping, to_mapping
+from .tokens import embeddings
 
+logger = logging.getLogger(__name__)
 SETTINGS_FILE = "diffusion.json"
 STARTER = Path(__file__).parent / "starter"
 DiffusionTransformerForMaskedLM = transformer.DiffusionTransformerForMaskedLM
@@ -73,12 +79,33 @@ def load_checkpoint(name: str, *, dtype: str = "auto") -> Checkpoint:
     """
     place = find(name)
     settings = _read_settings(place, name)
-    tokenizer = _guarded(name, "tokenizer", lambda: AutoTokenizer.from_pretrained(place))
-    model = _guarded(
-        name, "weights", lambda: AutoModelForMaskedLM.from_pretrained(place, use_safetensors=True, dtype=dtype)
-    )
+    with quiet_transformers():
+        tokenizer = _guarded(name, "tokenizer", lambda: AutoTokenizer.from_pretrained(place))
+        model, found = _guarded(
+            name,
+            "weights",
+            lambda: AutoModelForMaskedLM.from_pretrained(
+                place, use_safetensors=True, dtype=dtype, output_loading_info=True
+            ),
+        )
+    _check_weights(name, found)
     check_vocabulary(model, tokenizer)
     return Checkpoint(model.eval(), tokenizer, settings)
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer in a folder or of a Hub id; the folder need not hold a model.
+
+    Raises:
+        CheckpointError: nothing there, or it cannot be read.
+    """
+    path = Path(name).expanduser()
+    place = str(path) if _parts(path)["tokenizer"] else find(name)
+    with quiet_transformers():
+        found: PreTrainedTokenizerBase = _guarded(
+            name, "tokenizer", lambda: AutoTokenizer.from_pretrained(place)
+        )
+    return found
 
 
 def find(name: str) -> str:
@@ -94,31 +121,34 @@ def find(name: str) -> str:
         if not path.exists() and _may_be_hub_id(name):
             return name
     if not path.is_dir():
+        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*/")])
         raise CheckpointError(
-            f"no model at {name!r}: give a folder written by `textdiffusion train` or save_pretrained, a Hub id "
-            "like owner/name, or starter."
+            f"no model at {name!r}.{near} Give a folder written by `textdiffusion train` or save_pretrained, "
+            "a Hub id like owner/name, or starter."
         )
     missing = [part for part, found in _parts(path).items() if not found]
     if missing:
         raise CheckpointError(
-            f"the model folder {name!r} is incomplete: it has no {' and no '.join(missing)}. If a training wrote "
-            "it, take one of its checkpoint folders or train on with --resume."
+            f"the model folder {name!r} is incomplete: it has no {' and no '.join(missing)}. If a training "
+            "wrote it, take one of its checkpoint folders or train on with --resume."
         )
     return str(path)
 
 
 def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Raise IncompatibleError if the tokenizer knows ids for which the network has no vector."""
-    rows = model.get_input_embeddings().weight.shape[0]
+    rows = embeddings(model).weight.shape[0]
     if len(tokenizer) > rows:
         raise IncompatibleError(
-            f"the tokenizer has {len(tokenizer)} tokens but the model only {rows}: they do not belong together; "
-            "save both from one training, or resize the model's embeddings."
+            f"the tokenizer has {len(tokenizer)} tokens but the model only {rows}: they do not belong "
+            "together; save both from one training, or resize the model's embeddings."
         )
 
 
 def write_atomically(folder: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary folder, then put it in the place of `folder`; on failure nothing changes.
+    """Let `write` fill a temporary folder, then move what it wrote into `folder`; a failure changes nothing.
+
+    Other things in `folder`, such as the checkpoints of a training, stay. `diffusion.json` comes last.
 
     Raises:
         CheckpointError: the disk is full or not writable.
@@ -127,23 +157,32 @@ def write_atomically(folder: Path, write: Callable[[Path], None]) -> None:
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         write(fresh)
-        _replace(fresh, folder)
+        if folder.exists():
+            _move_into(fresh, folder)
+        else:
+            os.chmod(fresh, 0o755)  # a temporary folder is closed to others
+            os.replace(fresh, folder)
     except (OSError, SafetensorError, RuntimeError) as error:
-        shutil.rmtree(fresh, ignore_errors=True)
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"cannot write {folder}: {error}; what stood there before is unchanged.") from error
-    except BaseException:
+        raise CheckpointError(
+            f"cannot write {folder}: {error}; what stood there before is unchanged."
+        ) from error
+    finally:
         shutil.rmtree(fresh, ignore_errors=True)
-        raise
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write weights, tokenizer and settings so that a crash leaves the old folder or the new one, never half."""
+    """Write weights, tokenizer and settings into a model folder; one that fails leaves the old ones in place.
+
+    Raises:
+        CheckpointError: the disk is full or not writable.
+    """
 
     def write(fresh: Path) -> None:
-        checkpoint.model.save_pretrained(fresh)
-        checkpoint.tokenizer.save_pretrained(fresh)
+        with quiet_transformers():
+            checkpoint.model.save_pretrained(fresh)
+            checkpoint.tokenizer.save_pretrained(fresh)
         write_settings(fresh, checkpoint.settings)
 
     write_atomically(folder, write)
@@ -155,15 +194,54 @@ def write_settings(folder: Path, settings: ModelSettings) -> None:
     (folder / SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def _replace(fresh: Path, folder: Path) -> None:
-    os.chmod(fresh, 0o755)
-    old = None
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-        os.replace(folder, old / folder.name)
-    os.replace(fresh, folder)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep the progress bars and tables of transformers off the terminal; what matters is said by us."""
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _move_into(fresh: Path, folder: Path) -> None:
+    """Move the entries of `fresh` over those of `folder`, or none of them if one cannot be moved."""
+    new = sorted((entry.name for entry in fresh.iterdir()), key=lambda name: (name == SETTINGS_FILE, name))
+    stale = [entry.name for entry in folder.iterdir() if _is_weights(entry.name) and entry.name not in new]
+    aside, moved = fresh / ".before", list[tuple[Path, Path]]()
+    aside.mkdir()
+    try:
+        for name in [*stale, *new]:
+            if (folder / name).exists():
+                os.replace(folder / name, aside / name)
+                moved.append((folder / name, aside / name))
+            if name in new:
+                os.replace(fresh / name, folder / name)
+                moved.append((fresh / name, folder / name))
+    except BaseException:
+        for there, here in reversed(moved):
+            os.replace(here, there)
+        raise
+
+
+def _is_weights(name: str) -> bool:
+    return name.endswith((".safetensors", ".safetensors.index.json"))
+
+
+def _check_weights(name: str, found: Mapping[str, Any]) -> None:
+    """Say which weights a folder lacks, as its network will answer at random there."""
+    missing = sorted(found["missing_keys"])
+    if missing:
+        logger.warning(
+            "%s has no weights for %s%s: they start at random, so train the model before you trust it.",
+            name,
+            ", ".join(missing[:3]),
+            f" and {len(missing) - 3} more" if len(missing) > 3 else "",
+        )
 
 
 def _read_settings(place: str, name: str) -> ModelSettings:
@@ -173,7 +251,9 @@ def _read_settings(place: str, name: str) -> ModelSettings:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); the model folder {name!r} is damaged.") from None
+        raise CheckpointError(
+            f"{path} cannot be read ({error}); the model folder {name!r} is damaged."
+        ) from None
     return from_mapping(ModelSettings, data, where=f"{path}: ")
 
 
@@ -190,17 +270,17 @@ def _guarded(name: str, part: str, load: Callable[[], Any]) -> Any:
 
 
 def _parts(path: Path) -> dict[str, bool]:
-    names = {entry.name for entry in path.iterdir()}
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
     return {
         "config.json": "config.json" in names,
-        "safetensors weights": any(n.endswith((".safetensors", ".safetensors.index.json")) for n in names),
+        "safetensors weights": any(map(_is_weights, names)),
         "tokenizer": bool(names & {"tokenizer.json", "tokenizer_config.json", "vocab.txt", "spiece.model"}),
     }
 
 
 def _may_be_hub_id(name: str) -> bool:
     parts = name.split("/")
-    return len(parts) <= 2 and not name.startswith((".", "/", "~")) and all(p and p[0].isalnum() for p in parts)
+    return len(parts) <= 2 and all(part and part[0].isalnum() for part in parts)
 
 
 def config_of(name: str) -> Any:

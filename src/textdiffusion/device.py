@@ -20,5 +20,7 @@ def choose_device(name: str = DEVICES[0]) -> torch.device:
     if kind == DEVICES[0]:
         return torch.device(next(device for device, present in there.items() if present))
     if not there[kind]:
-        raise SettingsError(f"this machine has no {name} that torch can use; leave --device out to let it choose.")
+        raise SettingsError(
+            f"this machine has no {name} that torch can use; leave --device out to let it choose."
+        )
     return torch.device(name)

@@ -29,6 +29,8 @@ class Task:
     prompts: tuple[str, ...]
     prompt_tokens: tuple[int, ...]
     """Leading tokens of each row that were given; 0 where the holes lie inside the text."""
+    inside: bool
+    """Whether the holes lie inside the texts, which then end where they ended."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,8 @@ class DiffusionLM:
     ) -> Generation | list[Generation]:
         """Continue a prompt, or each of a list of prompts, by `length` new tokens.
 
-        A prompt in a list gets the same text as alone. `options` are the fields of `Decoding` and the sampler's
-        own settings.
+        A prompt in a list gets the same text as alone. `options` are the fields of `Decoding` and the
+        sampler's own settings.
 
         Raises:
             SettingsError: an option is unknown or out of range, or prompt and length exceed `longest`.
@@ -124,15 +126,16 @@ class DiffusionLM:
         for row, room in zip(ids, rooms, strict=True):
             self._check_room(len(row), room)
         canvas = Canvas.from_prompts(ids, rooms, pad_id=self.format.pad_id)
-        return Task(canvas, decoding, tuple(seeds), tuple(prompts), tuple(map(len, ids)))
+        return Task(canvas, decoding, tuple(seeds), tuple(prompts), tuple(map(len, ids)), inside=False)
 
     def infilling(self, texts: Sequence[str], *, seeds: Sequence[int], decoding: Decoding) -> Task:
         """Texts with holes."""
         rows = [self.format.template(text) for text in texts]
         for ids, _ in rows:
             self._check_room(len(ids), 0)
-        canvas = Canvas.from_rows([ids for ids, _ in rows], [holes for _, holes in rows], pad_id=self.format.pad_id)
-        return Task(canvas, decoding, tuple(seeds), tuple(texts), (0,) * len(texts))
+        tokens, holes = zip(*rows, strict=True)
+        canvas = Canvas.from_rows(tokens, holes, pad_id=self.format.pad_id)
+        return Task(canvas, decoding, tuple(seeds), tuple(texts), (0,) * len(texts), inside=True)
 
     def stream(self, task: Task) -> Iterator[Frame]:
         """The frames of a task as they come; nothing of them is kept."""
@@ -153,11 +156,10 @@ class DiffusionLM:
             ids = last.tokens[row].cpu()
             valid, editable = task.canvas.valid[row], task.canvas.editable[row]
             new = ids[editable].tolist()
-            inside = task.prompt_tokens[row] == 0 or not bool(editable.any())
-            written = new if inside else self.format.written(new)
+            written = new if task.inside else self.format.written(new)
             text = (
                 self.format.decode(ids[valid].tolist())
-                if inside
+                if task.inside
                 else self._continuation_text(ids[valid & ~editable].tolist(), written)
             )
             found.append(
@@ -185,7 +187,7 @@ class DiffusionLM:
 
     def _may_end(self, task: Task) -> bool:
         """A hole inside a text is no place to end it."""
-        return self.settings.learns_end and all(task.prompt_tokens)
+        return self.settings.learns_end and not task.inside
 
     def _process(self, sampler: Sampler) -> Corruption:
         """The training's noise, or the masks in it for samplers that write masks alone."""

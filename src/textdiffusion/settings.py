@@ -80,7 +80,7 @@ def _convert(kind: Any, value: Any, place: str) -> Any:
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_convert(arguments[0], item, place) for item in value)
     if origin in (dict, Mapping) and isinstance(value, Mapping):
-        return dict(value)
+        return {str(key): _convert(arguments[1], item, f"{place}.{key}") for key, item in value.items()}
     if kind is float and isinstance(value, str):  # YAML reads 1e-3 as a string
         try:
             return float(value)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .errors import IncompatibleError, SettingsError
@@ -19,7 +20,7 @@ class TextFormat:
     tokenizer: PreTrainedTokenizerBase
     mask_id: int
     pad_id: int
-    """Fills rows up; never attended, noised or scored, so that any id will do when there is none of its own."""
+    """Fills rows up; never attended, noised or scored, so that any id will do where there is no own one."""
     begin_id: int | None
     """Stands before each document: the tokenizer's bos or cls."""
     end_id: int | None
@@ -64,8 +65,8 @@ class TextFormat:
     def template(self, text: str) -> tuple[list[int], list[bool]]:
         """Ids of a document with holes, and which of them are holes.
 
-        ``[MASK]`` and ``____`` (two or more underscores) are one token each, ``[MASK:n]`` is n. One space before
-        a hole belongs to the hole, as subword tokens carry the space before them.
+        ``[MASK]`` and ``____`` (two or more underscores) are one token each, ``[MASK:n]`` is n. One space
+        before a hole belongs to the hole, as subword tokens carry the space before them.
 
         Raises:
             SettingsError: there is no hole, or one of no tokens.
@@ -75,7 +76,8 @@ class TextFormat:
         for found in _HOLE.finditer(text):
             size = int(found.group(1) or 1)
             if size < 1:
-                raise SettingsError(f"the hole {found.group().strip()!r} has no token; write [MASK:n] with n from 1.")
+                hole = found.group().strip()
+                raise SettingsError(f"the hole {hole!r} has no token; write [MASK:n] with n from 1.")
             before = self._plain([text[place : found.start()]])[0]
             ids += [*before, *[self.mask_id] * size]
             holes += [False] * len(before) + [True] * size
@@ -102,8 +104,13 @@ class TextFormat:
         return sorted((self.special_ids | set(range(len(self.tokenizer), vocab))) - kept)
 
     def _plain(self, texts: Sequence[str]) -> list[list[int]]:
+        # Split, so that a text which spells out "[MASK]" is made of ordinary tokens like any other.
         ids: list[list[int]] = self.tokenizer(
-            list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False
+            list(texts),
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_attention_mask=False,
+            verbose=False,
         )["input_ids"]
         return ids
 
@@ -113,17 +120,38 @@ def ensure_mask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> b
 
     The output layer stays tied where it was, and the new row starts at the mean there too.
     """
-    if tokenizer.mask_token_id is not None:
+    if not add_mask(tokenizer):
         return False
-    tokenizer.add_special_tokens({"mask_token": MASK_TOKEN})
-    table = model.get_input_embeddings().weight
+    table = embeddings(model).weight
     mean, rows = table.detach().mean(0), table.shape[0]
     if len(tokenizer) > rows:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    model.get_input_embeddings().weight.data[tokenizer.mask_token_id] = mean
+    embeddings(model).weight.data[tokenizer.mask_token_id] = mean
     head = model.get_output_embeddings()
-    if head is not None and head.weight.data_ptr() != model.get_input_embeddings().weight.data_ptr():
+    if isinstance(head, nn.Linear) and head.weight is not embeddings(model).weight:
         head.weight.data[tokenizer.mask_token_id] = head.weight.data[:rows].mean(0)
+    return True
+
+
+def embeddings(model: PreTrainedModel) -> nn.Embedding:
+    """The table of a network's token vectors.
+
+    Raises:
+        IncompatibleError: it has none.
+    """
+    table = model.get_input_embeddings()
+    if not isinstance(table, nn.Embedding):
+        raise IncompatibleError(
+            f"{type(model).__name__} has no table of token vectors; choose another model."
+        )
+    return table
+
+
+def add_mask(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Give the tokenizer a mask token; False if it had one."""
+    if tokenizer.mask_token_id is not None:
+        return False
+    tokenizer.add_special_tokens({"mask_token": MASK_TOKEN})
     return True
 
 

@@ -11,12 +11,11 @@ from typing import Any
 import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import distributed, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
-from ..checkpoint import ModelSettings, write_settings
 from ..errors import TrainingError
+from .resume import last_checkpoint
 
 AVERAGE_FILE = "average.safetensors"
 
@@ -32,16 +31,20 @@ class Report(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Start the clock, and take the intervals of this run where a checkpoint brought others."""
+        state.compute_steps(args, state.max_steps)
         self.since = (time.perf_counter(), state.global_step)
 
     def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **kwargs: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Print the measurement of the held-out text or the report of the last steps."""
+        logs: dict[str, float] = kwargs["logs"]
         if not state.is_world_process_zero:
             return
         if "eval_loss" in logs:
             error = logs["eval_standard_error"]
-            self.console.print(f"held out: {logs['eval_loss']:.3f} +- {error:.3f} nats per token", highlight=False)
+            self._print(f"held out: {logs['eval_loss']:.3f} +- {error:.3f} nats per token")
         if "loss" not in logs or self.since is None:
             return
         now = (time.perf_counter(), state.global_step)
@@ -49,48 +52,61 @@ class Report(TrainerCallback):
         self.since = now
         logs["tokens_per_second"] = round(rate * self.tokens_per_step, 1)
         left = (state.max_steps - state.global_step) / rate if rate else math.nan
-        self.console.print(
+        self._print(
             f"step {state.global_step}/{state.max_steps}  loss {logs['loss']:.3f} nats per token  "
-            f"{logs['tokens_per_second']:,.0f} tokens/s  {_duration(left)} left",
-            highlight=False,
+            f"{logs['tokens_per_second']:,.0f} tokens/s  {_duration(left)} left"
         )
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class Samples(TrainerCallback):
     """Prints a text written by the model every so many steps."""
 
-    def __init__(self, console: Console, every: int, write: Callable[[nn.Module], str]) -> None:
-        """`write` makes a text with the network as it stands."""
+    def __init__(self, console: Console, every: int, write: Callable[[], str]) -> None:
+        """`write` makes a text with the network as it stands; `every` 0 makes none."""
         self.console, self.every, self.write = console, every, write
 
     def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: nn.Module, **kwargs: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Print a text, without dropout; the training goes on as if nothing had been written."""
         if self.every and state.global_step % self.every == 0 and state.is_world_process_zero:
+            model: nn.Module = kwargs["model"]
             model.eval()
-            text = self.write(model)
+            text = self.write()
             model.train()
-            self.console.print(f"sample at step {state.global_step}: {text!r}", markup=False, highlight=False)
+            said = f"sample at step {state.global_step}: {text!r}"
+            self.console.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
 class StopWhenBroken(TrainerCallback):
-    """Ends a training whose loss or gradient is no number before that is saved."""
+    """Ends a training whose loss, gradient or weights are no numbers before they are saved."""
 
     def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **kwargs: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        for name in ("loss", "grad_norm"):
-            if not math.isfinite(logs.get(name, 0.0)):
-                raise broken(name, state.global_step, Path(str(args.output_dir)))
+        """Look at the loss and the gradient of a report."""
+        logs: dict[str, float] = kwargs["logs"]
+        for key, said in (("loss", "loss"), ("grad_norm", "gradient"), ("eval_loss", "held-out loss")):
+            if not math.isfinite(logs.get(key, 0.0)):
+                raise broken(f"the {said} is not a number", state.global_step, args)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Look at the weights before they are saved; reports may be rarer than checkpoints."""
+        model: nn.Module = kwargs["model"]
+        if control.should_save and not all(bool(p.isfinite().all()) for p in model.parameters()):
+            raise broken("the weights are not numbers", state.global_step, args)
 
 
-def broken(name: str, step: int, checkpoints: Path) -> TrainingError:
-    """The error for a loss or gradient that is no number."""
-    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+def broken(what: str, step: int, args: TrainingArguments) -> TrainingError:
+    """The error for a training that has left the numbers."""
+    last = last_checkpoint(Path(str(args.output_dir)))
     kept = f"the last good checkpoint is {last}" if last else "nothing was saved yet"
-    return TrainingError(
-        f"the {name} is not a number at step {step}; lower the learning rate or use float32 ({kept})."
-    )
+    return TrainingError(f"{what} at step {step}; lower the learning rate or use float32 ({kept}).")
 
 
 class StopOnInterrupt(TrainerCallback):
@@ -104,6 +120,7 @@ class StopOnInterrupt(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Catch Ctrl-C."""
         try:
             self.before = signal.signal(signal.SIGINT, self._note)
         except ValueError:
@@ -112,13 +129,13 @@ class StopOnInterrupt(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Save and stop if Ctrl-C came, on all processes after the same step."""
+        if args.world_size > 1:
+            flag = torch.tensor(float(self.interrupted), device=args.device)
+            distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
+            self.interrupted = bool(flag)
         if self.interrupted:
             control.should_save = control.should_training_stop = True
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self.restore()
 
     def restore(self) -> None:
         """Give Ctrl-C back to whoever had it."""
@@ -132,20 +149,6 @@ class StopOnInterrupt(TrainerCallback):
         self.interrupted = True
 
 
-class SettingsWriter(TrainerCallback):
-    """Puts `diffusion.json` into each checkpoint, so that it loads as a model."""
-
-    def __init__(self, settings: ModelSettings) -> None:
-        """Write these settings."""
-        self.settings = settings
-
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        if state.is_world_process_zero:
-            write_settings(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}", self.settings)
-
-
 class Average(TrainerCallback):
     """Exponential moving average of the weights, saved with the checkpoints and resumed from them."""
 
@@ -155,30 +158,30 @@ class Average(TrainerCallback):
         self.weights: dict[str, torch.Tensor] = {}
 
     def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: nn.Module, **kwargs: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Begin with the weights as they are, or with the average in the checkpoint."""
+        model: nn.Module = kwargs["model"]
+        self.weights = {name: p.detach().clone() for name, p in model.named_parameters()}
         saved = None if self.resume_from is None else self.resume_from / AVERAGE_FILE
         if saved is not None and saved.is_file():
-            device = next(model.parameters()).device
-            self.weights = {name: weight.to(device) for name, weight in load_file(saved).items()}
-        else:
-            self.weights = {name: p.detach().clone() for name, p in model.named_parameters()}
+            for name, weight in load_file(saved).items():
+                self.weights[name].copy_(weight)
 
     @torch.no_grad()
     def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: nn.Module, **kwargs: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """Take in the weights after a step."""
         # A young average would hold on to the random start, so its memory grows with the steps taken.
         decay = min(self.decay, (1 + state.global_step) / (10 + state.global_step))
+        model: nn.Module = kwargs["model"]
         for name, p in model.named_parameters():
             self.weights[name].lerp_(p.detach(), 1.0 - decay)
 
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        if state.is_world_process_zero:
-            folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-            save_file({name: w.contiguous() for name, w in self.weights.items()}, folder / AVERAGE_FILE)
+    def write(self, folder: Path) -> None:
+        """Save the average in a checkpoint."""
+        save_file({name: weight.contiguous() for name, weight in self.weights.items()}, folder / AVERAGE_FILE)
 
     @torch.no_grad()
     def put_into(self, model: nn.Module) -> None:

@@ -17,7 +17,7 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class CanvasCollator:
-    """Pads rows on the right and labels the tokens that noise may strike; the corruption comes on the device."""
+    """Pads rows on the right and labels the tokens that noise may strike, which it does on the device."""
 
     format: TextFormat
     prefix_length: int = 0
@@ -44,9 +44,10 @@ class CanvasCollator:
 class DiffusionCollator:
     """Masks rows at a varying rate, for people with a Trainer script of their own.
 
-    Gives `input_ids` with the struck tokens masked and `labels` that are the true ids there and -100 elsewhere,
-    so that any masked language model's own loss is the flat cross-entropy. Draws are keyed by the seed and the
-    number of the batch since the collator was made.
+    Gives `input_ids` with the struck tokens masked and `labels` that are the true ids there and -100
+    elsewhere, so that any masked language model's own loss is the flat cross-entropy. At least one token of
+    a batch is struck, as that loss has no value without. Draws are keyed by the seed and the number of the
+    batch since the collator was made.
     """
 
     format: TextFormat
@@ -70,7 +71,10 @@ class DiffusionCollator:
         self.batches += 1
         u = draws.common().expand(len(rows)) if self.one_rate_per_batch else draws.stratified()
         rate = self.rates.quantile(u)
-        hit = editable & (draws.uniform(editable.shape[1]) < rate[:, None])
+        chance = draws.uniform(editable.shape[1]).masked_fill(~editable, 2.0)
+        hit = chance < rate[:, None]
+        if not bool(hit.any()):
+            hit = editable & (chance == chance.min())
         return {
             "input_ids": batch["input_ids"].masked_fill(hit, self.format.mask_id),
             "attention_mask": batch["attention_mask"],

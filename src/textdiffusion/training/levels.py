@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..objectives import Scores
+from ..randomness import move
 
 LEVELS = 10
 """Level k holds the rows whose mask rate is nearest to k/10, from 10 % to 100 %."""
@@ -17,24 +18,49 @@ BUCKETS = (0.25, 0.5, 0.75, 1.0)
 
 @dataclass
 class LevelMeter:
-    """Sums of cross-entropy and hits per noise level; nats and counts, on the device until read."""
+    """Sums of losses and hits, in all and per noise level; nats and counts, on the device until read."""
 
-    sums: Tensor = field(default_factory=lambda: torch.zeros(3, LEVELS))
+    totals: Tensor = field(default_factory=lambda: torch.zeros(2, dtype=torch.float64))
+    """Nats of the loss and editable tokens."""
+    sums: Tensor = field(default_factory=lambda: torch.zeros(3, LEVELS, dtype=torch.float64))
     """Cross-entropy, correct and asked tokens per level."""
-    buckets: Tensor = field(default_factory=lambda: torch.zeros(2, len(BUCKETS)))
+    buckets: Tensor = field(default_factory=lambda: torch.zeros(2, len(BUCKETS), dtype=torch.float64))
     """Correct and asked tokens per mask-ratio bucket."""
 
-    def add(self, scores: Scores) -> None:
-        """Take in one batch."""
-        rate = scores.rate.float()
-        rows = torch.stack([scores.cross_entropy.sum(1), scores.correct.sum(1).float(), scores.asked.sum(1).float()])
+    @staticmethod
+    def rows(scores: Scores, editable: Tensor) -> Tensor:
+        """What `add` reads of each row: nats, editable tokens, cross-entropy, correct, asked, mask rate."""
+        parts = (scores.nats, editable, scores.cross_entropy, scores.correct, scores.asked)
+        return torch.stack([*(part.detach().float().sum(1) for part in parts), scores.rate.float()], dim=1)
+
+    def add(self, rows: Tensor) -> None:
+        """Take in some rows."""
+        numbers, rate = move(rows[:, :5], rows.device).T, rows[:, 5].contiguous()
         level = (rate * LEVELS).round().clamp(1, LEVELS).long() - 1
         bucket = torch.bucketize(rate, torch.tensor(BUCKETS[:-1], device=rate.device))
-        self.sums = self.sums.to(rate.device).index_add(1, level, rows)
-        self.buckets = self.buckets.to(rate.device).index_add(1, bucket, rows[1:])
+        self.totals = move(self.totals, rows.device) + numbers[:2].sum(1)
+        self.sums = move(self.sums, rows.device).index_add(1, level, numbers[2:])
+        self.buckets = move(self.buckets, rows.device).index_add(1, bucket, numbers[3:])
+
+    def numbers(self) -> Tensor:
+        """Everything in one row of numbers, which may be added to that of another meter."""
+        return torch.cat([part.flatten() for part in (self.totals, self.sums, self.buckets)])
+
+    @classmethod
+    def of_numbers(cls, numbers: Sequence[float]) -> "LevelMeter":
+        """The meter that gave these numbers."""
+        table = torch.tensor(numbers, dtype=torch.float64)
+        totals, sums, buckets = torch.split(table, [2, 3 * LEVELS, 2 * len(BUCKETS)])
+        return cls(totals, sums.view(3, -1), buckets.view(2, -1))
+
+    @property
+    def mean_loss(self) -> float:
+        """Nats per editable token; nan before anything was added."""
+        nats, tokens = self.totals.tolist()
+        return nats / tokens if tokens else math.nan
 
     def losses(self) -> dict[int, float]:
-        """Mean cross-entropy in nats per asked token by mask level in percent; levels without tokens left out."""
+        """Mean cross-entropy in nats per asked token by mask level in percent; empty levels left out."""
         nats, _, asked = self.sums.tolist()
         return {10 * (k + 1): nats[k] / asked[k] for k in range(LEVELS) if asked[k]}
 
@@ -50,8 +76,8 @@ class LevelMeter:
 def diagnose(history: Sequence[dict[int, float]]) -> list[str]:
     """What the losses by level say of a training, in words; no sentence means that nothing looks wrong.
 
-    The four checks of the Text Diffusion Learning Guide: every level falls, 100 % stays the highest, no spikes,
-    and the levels keep apart. `history` holds one reading per report, oldest first.
+    The four checks of the Text Diffusion Learning Guide: every level falls, 100 % stays the highest, no
+    spikes, and the levels keep apart. `history` holds one reading per report, oldest first.
     """
     readings = [reading for reading in history if reading]
     if len(readings) < 3:
@@ -81,7 +107,10 @@ def _not_highest(late: dict[int, float]) -> list[str]:
     if not higher:
         return []
     names = ", ".join(f"{level} %" for level in higher)
-    return [f"{names} masked is harder than {top} %: the model does not use the visible tokens; check the masking."]
+    return [
+        f"{names} masked is harder than {top} %: the model does not use the visible tokens; check the "
+        "masking."
+    ]
 
 
 def _spikes(readings: Sequence[dict[int, float]]) -> list[str]:
@@ -89,17 +118,18 @@ def _spikes(readings: Sequence[dict[int, float]]) -> list[str]:
         curve = [reading[level] for reading in readings if level in reading]
         for before, now in zip(curve[len(curve) // 4 :], curve[len(curve) // 4 + 1 :], strict=False):
             if now > 1.5 * before + 0.5 or not math.isfinite(now):
-                return [f"the loss at {level} % masked jumps from {before:.2f} to {now:.2f}: lower the learning rate."]
+                jump = f"jumps from {before:.2f} to {now:.2f}"
+                return [f"the loss at {level} % masked {jump}: lower the learning rate."]
     return []
 
 
 def _collapsed(late: dict[int, float]) -> list[str]:
     if len(late) < 3:
         return []
-    spread = max(late.values()) - min(late.values())
-    if spread > 0.05 * max(late.values()):
+    low, high = min(late.values()), max(late.values())
+    if high - low > 0.05 * high:
         return []
     return [
-        f"all noise levels cost about the same ({min(late.values()):.2f} to {max(late.values()):.2f} nats): the model "
-        "has learnt token frequencies only; train longer or make it larger."
+        f"all noise levels cost about the same ({low:.2f} to {high:.2f} nats): the model has learnt token "
+        "frequencies only; train longer or make it larger."
     ]

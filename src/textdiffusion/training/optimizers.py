@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.adamw import adamw
+from transformers import PreTrainedModel
 
 from ..registry import Registry
 from .recipe import TrainingRecipe
@@ -38,10 +39,12 @@ class Muon(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """One update of every parameter that has a gradient."""
+        with torch.enable_grad():
+            loss = None if closure is None else closure()
         for group in self.param_groups:
             update = self._step_matrices if group["matrices"] else self._step_rest
             update([p for p in group["params"] if p.grad is not None], group)
-        return closure() if closure is not None else None
+        return loss
 
     def _step_matrices(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         for p in parameters:
@@ -95,15 +98,15 @@ def _adamw(model: nn.Module, recipe: TrainingRecipe) -> Optimizer:
         {"params": matrices, "weight_decay": recipe.weight_decay},
         {"params": tables + vectors, "weight_decay": 0.0},
     ]
-    fused = all(p.is_floating_point() for p in matrices)
-    return AdamW(groups, lr=recipe.learning_rate, betas=_betas(recipe), fused=fused)
+    return AdamW(groups, lr=recipe.learning_rate, betas=_betas(recipe), fused=True)
 
 
 def _muon(model: nn.Module, recipe: TrainingRecipe) -> Optimizer:
     matrices, tables, vectors = _sorted_parameters(model)
+    decay, rate = recipe.weight_decay, recipe.muon_learning_rate
     return Muon(
         [
-            {"params": matrices, "lr": recipe.muon_learning_rate, "weight_decay": recipe.weight_decay, "matrices": True},
+            {"params": matrices, "lr": rate, "weight_decay": decay, "matrices": True},
             {"params": tables + vectors, "lr": recipe.learning_rate, "weight_decay": 0.0, "matrices": False},
         ],
         betas=_betas(recipe),
@@ -117,8 +120,10 @@ OPTIMIZERS: Registry[Callable[[nn.Module, TrainingRecipe], Optimizer]] = Registr
 
 
 def _sorted_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
-    """Trainable matrices of the layers, embedding tables (and heads tied to them), and vectors."""
+    """Trainable matrices of the layers, embedding tables and the output layer, and vectors; each once."""
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    head = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None
+    tables |= set() if head is None else {id(head.weight)}
     trainable = [p for p in model.parameters() if p.requires_grad]
     return (
         [p for p in trainable if p.ndim == 2 and id(p) not in tables],

@@ -1,18 +1,19 @@
 """What a training needs before its first step: a model, a tokenizer, and rows of ids."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from rich.console import Console
 from torch.utils.data import Dataset, IterableDataset, Subset
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..checkpoint import Checkpoint, ModelSettings, check_vocabulary, find, load_checkpoint
+from ..checkpoint import Checkpoint, ModelSettings, check_vocabulary, load_checkpoint, load_tokenizer
 from ..data.clean import CleanedDocuments
 from ..data.formats import Repeats
 from ..data.packing import ARRANGEMENTS, TokenRows
@@ -22,7 +23,7 @@ from ..denoisers.masked_lm import MaskedLMDenoiser
 from ..denoisers.transformer import DiffusionTransformerConfig, DiffusionTransformerForMaskedLM
 from ..errors import DataError, SettingsError
 from ..registry import did_you_mean
-from ..tokens import TextFormat, ensure_mask
+from ..tokens import TextFormat, add_mask, ensure_mask
 from .recipe import TrainingRecipe
 from .tokenizer import train_tokenizer
 
@@ -79,31 +80,34 @@ def _checkpoint(
     if start:
         loaded = load_checkpoint(start, dtype="float32")
         if ensure_mask(loaded.model, loaded.tokenizer):
-            console.print(f"the tokenizer had no mask token; added {loaded.tokenizer.mask_token}", markup=False)
+            said = f"the tokenizer had no mask token; added {loaded.tokenizer.mask_token}"
+            console.print(said, markup=False, highlight=False)
         if recipe.dropout is not None:
             set_dropout(loaded.model, recipe.dropout)
         return Checkpoint(loaded.model.train(), loaded.tokenizer, settings)
-    if recipe.tokenizer:
-        tokenizer = AutoTokenizer.from_pretrained(find_tokenizer(recipe.tokenizer))
-    else:
-        console.print(f"training a tokenizer of {recipe.vocab_size} tokens")
-        sample = islice(iter(texts), _TOKENIZER_TEXTS)
-        tokenizer = train_tokenizer(sample, recipe.vocab_size, longest=recipe.length)
+    tokenizer = _tokenizer(recipe, texts, console)
     return Checkpoint(new_network(recipe, tokenizer), tokenizer, settings)
 
 
-def find_tokenizer(name: str) -> str:
-    """A tokenizer's folder, or the Hub id; a model folder with weights is found like any model."""
-    path = Path(name).expanduser()
-    return str(path) if (path / "tokenizer.json").is_file() else find(name)
+def _tokenizer(recipe: TrainingRecipe, texts: Iterable[str], console: Console) -> PreTrainedTokenizerBase:
+    if recipe.tokenizer:
+        return load_tokenizer(recipe.tokenizer)
+    console.print(f"training a tokenizer of {recipe.vocab_size} tokens", highlight=False)
+    sample = islice(iter(texts), _TOKENIZER_TEXTS)
+    return train_tokenizer(sample, recipe.vocab_size, longest=recipe.length)
 
 
 def new_network(recipe: TrainingRecipe, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """Our own network in the recipe's shape, initialised from its seed."""
+    """Our own network in the recipe's shape, initialised from its seed.
+
+    Raises:
+        SettingsError: the network has no such setting, or not of that value.
+    """
+    add_mask(tokenizer)
     known = DiffusionTransformerConfig().to_dict()
     for name in recipe.network:
         if name not in known:
-            raise SettingsError(f"unknown key network.{name!r}.{did_you_mean(name, known)}")
+            raise SettingsError(f"unknown key 'network.{name}'.{did_you_mean(name, known)}")
     fixed: dict[str, Any] = {
         "vocab_size": -(-len(tokenizer) // 8) * 8,  # a multiple of 8 suits matrix kernels
         "max_position_embeddings": max(recipe.length, 1024),
@@ -113,8 +117,11 @@ def new_network(recipe: TrainingRecipe, tokenizer: PreTrainedTokenizerBase) -> P
         "mask_token_id": tokenizer.mask_token_id,
     }
     torch.manual_seed(recipe.seed)
-    network = DiffusionTransformerForMaskedLM(DiffusionTransformerConfig(**{**fixed, **recipe.network}))
-    ensure_mask(network, tokenizer)
+    try:
+        config = DiffusionTransformerConfig(**{**fixed, **recipe.network})
+    except StrictDataclassError as error:
+        raise SettingsError(f"network {dict(recipe.network)}: {' '.join(str(error).split())}.") from None
+    network = DiffusionTransformerForMaskedLM(config)
     check_vocabulary(network, tokenizer)
     return network
 
@@ -124,9 +131,8 @@ def set_dropout(model: PreTrainedModel, rate: float) -> None:
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = rate
-    for name in model.config.to_dict():
-        if "dropout" in name and isinstance(model.config.to_dict()[name], float):
-            model.config.update({name: rate})
+    rates = {key for key, value in model.config.to_dict().items() if isinstance(value, float)}
+    model.config.update({key: rate for key in rates if "dropout" in key})
     for module in model.modules():
         # Attention reads its rate from an attribute when it runs fused.
         for name in ("dropout_prob", "attention_dropout", "dropout_rate"):
@@ -137,18 +143,28 @@ def set_dropout(model: PreTrainedModel, rate: float) -> None:
 def _rows(
     recipe: TrainingRecipe, text_format: TextFormat, texts: Iterable[str], console: Console
 ) -> tuple[Dataset[dict[str, list[int]]], Dataset[dict[str, list[int]]]]:
-    arrange = ARRANGEMENTS[recipe.arrange]
     split = _validation_split(recipe)
     held_out: Dataset[dict[str, list[int]]]
     if recipe.streaming:
         if split is None:
             raise SettingsError("streaming needs a held-out split: give --validation-data.")
-        rows: IterableDataset[dict[str, list[int]]] = StreamedRows(
-            texts, text_format.document, arrange, recipe.length, recipe.seed, shuffle_buffer=recipe.shuffle_buffer
+
+        def rows_of(epoch: int) -> Iterable[dict[str, list[int]]]:
+            rows = StreamedRows(
+                texts,
+                text_format.document,
+                ARRANGEMENTS[recipe.arrange],
+                recipe.length,
+                recipe.seed,
+                shuffle_buffer=recipe.shuffle_buffer,
+            )
+            rows.set_epoch(epoch)
+            return rows
+
+        return EndlessRows(rows_of), _first(
+            _arranged(recipe, text_format, split), recipe.eval_rows, recipe.seed
         )
-        return rows, _first(_arranged(recipe, text_format, split), recipe.eval_rows, recipe.seed)
-    told = lambda documents, tokens: None  # noqa: E731  the rows are told at the end
-    table = TokenRows.build(texts, text_format.document, arrange=arrange, length=recipe.length, progress=told)
+    table = _arranged(recipe, text_format, texts)
     if split is not None:
         held_out = _first(_arranged(recipe, text_format, split), recipe.eval_rows, recipe.seed)
         train: Dataset[dict[str, list[int]]] = table  # type: ignore[assignment]
@@ -181,7 +197,32 @@ def _divide(
     table: TokenRows, recipe: TrainingRecipe
 ) -> tuple[Dataset[dict[str, list[int]]], Dataset[dict[str, list[int]]]]:
     order = [int(i) for i in np.random.default_rng(recipe.seed).permutation(len(table))]
-    count = max(1, round(recipe.validation_share * len(order)))
-    if count >= len(order):
-        raise DataError(f"the text gives {len(order)} rows, too few to hold {count} back; give more text.")
-    return Subset(table, order[count:]), Subset(table, order[: min(count, recipe.eval_rows)])  # type: ignore[arg-type]
+    kept = max(1, round(recipe.validation_share * len(order)))
+    if kept >= len(order):
+        raise DataError(
+            f"the text gives {len(order)} rows, too few to hold {kept} back; give more text or shorter rows."
+        )
+    train, held_out = order[kept:], order[: min(kept, recipe.eval_rows)]
+    return Subset(table, train), Subset(table, held_out)  # type: ignore[arg-type]
+
+
+@dataclass(eq=False)
+class EndlessRows(IterableDataset[dict[str, list[int]]]):
+    """One epoch of streamed rows after the other as one stream, of which a resumed run skips the start."""
+
+    rows_of: Callable[[int], Iterable[dict[str, list[int]]]]
+    """The rows of the epoch of that number."""
+
+    def __iter__(self) -> Iterator[dict[str, list[int]]]:
+        """Rows without end.
+
+        Raises:
+            DataError: an epoch has no rows.
+        """
+        for epoch in count():
+            found = False
+            for row in self.rows_of(epoch):
+                found = True
+                yield row
+            if not found:
+                raise DataError("the streamed text gives no rows; give some text, or check the tokenizer.")

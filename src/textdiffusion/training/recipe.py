@@ -1,19 +1,32 @@
 """All settings of a training; the only home of their defaults, read from YAML, JSON and flags alike."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..corruptions import CORRUPTIONS
 from ..data.clean import TEXT_CLEANERS
 from ..data.packing import ARRANGEMENTS
 from ..device import DEVICES
 from ..errors import SettingsError
 from ..mask_rates import MASK_RATES
 from ..objectives import OBJECTIVES, CrossEntropy, Objective
+from ..schedules import SCHEDULES
 from ..settings import from_mapping, read_mapping
 
 PRECISIONS = ("float32", "bf16")
+DECAYS = (
+    "cosine",
+    "linear",
+    "polynomial",
+    "inverse_sqrt",
+    "cosine_with_restarts",
+    "constant_with_warmup",
+    "constant",
+)
+"""Those of transformers' learning-rate schedules that need no settings of their own."""
 REPORTERS = ("none", "tensorboard", "wandb", "swanlab", "trackio", "all")
 
 
@@ -104,11 +117,11 @@ class TrainingRecipe:
     warmup: float = 0.03
     """Share of the steps in which the learning rate rises."""
     decay: str = "cosine"
-    """How the learning rate falls, by transformers' names: cosine, linear, constant, ..."""
+    """How the learning rate falls: cosine, linear, polynomial, inverse_sqrt, constant_with_warmup, ..."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 leaves it alone."""
     ema: float = 0.0
-    """Decay of an exponential moving average of the weights, which is then what is measured last and saved; 0 is off."""
+    """Decay of a moving average of the weights, which is then what is measured last and saved; 0 is off."""
     precision: str = "float32"
     """float32, or bf16 (activations in bfloat16, weights in float32)."""
     compile: bool = False
@@ -124,7 +137,7 @@ class TrainingRecipe:
     eval_every: int = 0
     """Steps between two measurements of the held-out text; 0 measures at the end only."""
     eval_rows: int = 128
-    """Rows of the held-out text that are measured."""
+    """Rows of the held-out text that are measured; 0 measures nothing."""
     save_every: int = 200
     """Steps between two checkpoints."""
     keep: int = 2
@@ -148,27 +161,46 @@ class TrainingRecipe:
         for name in ("prefix_length", "eval_every", "eval_rows", "sample_every"):
             if self.__dict__[name] < 0:
                 raise SettingsError(f"{name} is {self.__dict__[name]}; it must be 0 or more.")
+        for name in ("ema", "validation_share"):
+            if not 0.0 <= self.__dict__[name] < 1.0:
+                raise SettingsError(f"{name} {self.__dict__[name]} must be at least 0 and below 1.")
+        for name in ("learning_rate", "muon_learning_rate", "weight_decay", "warmup", "clip"):
+            if not 0.0 <= self.__dict__[name] < math.inf:
+                raise SettingsError(f"{name} is {self.__dict__[name]}; it must be 0 or more.")
+        self._check_together()
+        self._check_names()
+        self.loss()
+
+    def _check_together(self) -> None:
         if self.prefix_length >= self.length:
-            raise SettingsError(f"prefix_length {self.prefix_length} leaves nothing to learn in rows of {self.length}.")
-        if not 0.0 <= self.ema < 1.0:
-            raise SettingsError(f"ema {self.ema} must be at least 0 and below 1.")
-        if not 0.0 <= self.validation_share < 1.0:
-            raise SettingsError(f"validation_share {self.validation_share} must be at least 0 and below 1.")
-        _one_of("precision", self.precision, PRECISIONS)
-        _one_of("report_to", self.report_to, REPORTERS)
+            raise SettingsError(
+                f"prefix_length {self.prefix_length} leaves nothing to learn in rows of {self.length}."
+            )
+        if self.steps < 1 and self.epochs <= 0.0:
+            raise SettingsError(f"epochs is {self.epochs} and steps {self.steps}; one must be above 0.")
+        if len(self.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in self.betas):
+            raise SettingsError(f"betas are {list(self.betas)}; give two numbers from 0 to below 1.")
         if self.streaming and self.steps < 1:
             raise SettingsError("streaming reads data without a known end; give the number of steps.")
+
+    def _check_names(self) -> None:
+        _one_of("precision", self.precision, PRECISIONS)
+        _one_of("report_to", self.report_to, REPORTERS)
+        _one_of("decay", self.decay, DECAYS)
         ARRANGEMENTS[self.arrange]
+        CORRUPTIONS[self.noise]
         for step in self.clean:
             TEXT_CLEANERS[step]
-        self.loss()
+        schedule, given = SCHEDULES[self.noise_schedule], self.noise_schedule_settings
+        from_mapping(schedule, given, where="noise_schedule_settings.")
 
     def loss(self) -> Objective:
         """The objective with its settings."""
         kind = OBJECTIVES[self.objective]
         settings = dict(self.objective_settings)
         if kind is CrossEntropy:
-            rates = from_mapping(MASK_RATES[self.mask_rates], self.mask_rate_settings, where="mask_rate_settings.")
+            kind_of_rates, given = MASK_RATES[self.mask_rates], self.mask_rate_settings
+            rates = from_mapping(kind_of_rates, given, where="mask_rate_settings.")
             settings["rates"] = rates
         return from_mapping(kind, settings, where="objective_settings.")
 
@@ -180,7 +212,7 @@ def read_recipe(path: Path | None, changes: Mapping[str, Any]) -> TrainingRecipe
         SettingsError: no such file, an unknown key, or a value that is refused.
     """
     data = {} if path is None else read_mapping(path)
-    return from_mapping(TrainingRecipe, {**{k.replace("-", "_"): v for k, v in data.items()}, **changes})
+    return from_mapping(TrainingRecipe, {**{str(k).replace("-", "_"): v for k, v in data.items()}, **changes})
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

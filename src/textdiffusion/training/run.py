@@ -1,9 +1,8 @@
 """A training from its recipe to a finished model folder."""
 
+import importlib.util
 import logging
-import shutil
 from collections.abc import Iterator
-
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,22 @@ import transformers
 from rich.console import Console
 from safetensors import SafetensorError
 from torch import nn
-from transformers import PreTrainedModel
 
-from ..checkpoint import save_checkpoint
+from ..checkpoint import quiet_transformers, save_checkpoint, write_settings
 from ..device import choose_device
-from ..errors import SettingsError, TrainingError
+from ..errors import SettingsError, TextDiffusionError, TrainingError
 from ..language_model import DiffusionLM
-
-from .callbacks import Average, Report, Samples, SettingsWriter, StopOnInterrupt, StopWhenBroken
+from .callbacks import Average, Report, Samples, StopOnInterrupt, StopWhenBroken
 from .collate import CanvasCollator
 from .levels import diagnose
 from .prepare import Prepared, prepare
 from .recipe import TrainingRecipe
+from .resume import last_checkpoint, remove_halves
 from .trainer import DiffusionTrainer
 
 logger = logging.getLogger(__name__)
 CHECKPOINTS = "checkpoints"
+SAMPLE_LENGTH = 64
 
 
 def train(recipe: TrainingRecipe, *, resume: bool, console: Console) -> Path:
@@ -41,50 +40,65 @@ def train(recipe: TrainingRecipe, *, resume: bool, console: Console) -> Path:
         TrainingError: the loss is no number, or the disk is full; checkpoints already written are kept.
         KeyboardInterrupt: interrupted, after the checkpoint was saved.
     """
-    if not recipe.data:
-        raise SettingsError("no text to train on; give --data FILE, a folder, or the name of a data set of the Hub.")
     output = Path(recipe.output)
-    checkpoint = last_checkpoint(output / CHECKPOINTS) if resume else None
-    if resume and checkpoint is None:
-        raise SettingsError(f"there is no whole checkpoint in {output / CHECKPOINTS}; leave --resume out to begin.")
-    if not resume and (output / CHECKPOINTS).exists() and last_checkpoint(output / CHECKPOINTS):
-        raise SettingsError(
-            f"{output} holds the checkpoints of another training; go on with --resume, or choose another --output."
-        )
+    checkpoint = _beginning(recipe, output / CHECKPOINTS, resume)
     transformers.set_seed(recipe.seed)
-    prepared = prepare(recipe, checkpoint, console)
-    trainer, average = _trainer(recipe, prepared, checkpoint, console)
-    _run(trainer, checkpoint, output)
-    if average is not None:
-        average.put_into(trainer.model)
-    trainer.evaluate()
-    if trainer.is_world_process_zero():
-        save_checkpoint(output, prepared.checkpoint)
-        _say_how_it_went(trainer, prepared, recipe, console)
+    with quiet_transformers():
+        prepared = prepare(recipe, checkpoint, console)
+        sample_room(prepared, recipe)
+        interrupt = StopOnInterrupt()
+        average = Average(recipe.ema, checkpoint) if recipe.ema else None
+        trainer = _trainer(recipe, prepared, console, interrupt, average)
+        _run(trainer, checkpoint, interrupt)
+        if average is not None:
+            average.put_into(trainer.network)
+        if average is not None or not recipe.eval_every:  # else the last step has measured it
+            trainer.evaluate()
+        if trainer.is_world_process_zero():
+            save_checkpoint(output, prepared.checkpoint)
+            _say_how_it_went(trainer, prepared, recipe, console)
     return output
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint; halves that a crash left behind are removed."""
-    if not folder.is_dir():
-        return None
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-    whole = [path for path in found if (path / "trainer_state.json").is_file()]
-    for path in set(found) - set(whole):
-        shutil.rmtree(path, ignore_errors=True)
-    return whole[-1] if whole else None
+def _beginning(recipe: TrainingRecipe, folder: Path, resume: bool) -> Path | None:
+    """The checkpoint to go on from, if any; refuses what can be seen to fail before any data are read."""
+    if not recipe.data:
+        raise SettingsError(
+            "no text to train on; give --data FILE, a folder, or the name of a data set of the Hub."
+        )
+    reporters = set() if recipe.report_to in ("none", "all") else {recipe.report_to}
+    for reporter in reporters:
+        if importlib.util.find_spec(reporter) is None:
+            raise SettingsError(
+                f"report_to is {reporter!r}, but the package {reporter} is not installed; install "
+                f"textdiffusion[{reporter}] or choose another."
+            )
+    last = last_checkpoint(folder)
+    if resume and last is None:
+        raise SettingsError(f"there is no whole checkpoint in {folder}; leave --resume out to begin.")
+    if last is not None and not resume:
+        raise SettingsError(
+            f"{folder.parent} holds the checkpoints of another training; go on with --resume, or choose "
+            "another --output."
+        )
+    remove_halves(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"cannot write to output {recipe.output}: {error.strerror}.") from None
+    return last
 
 
-def _run(trainer: DiffusionTrainer, checkpoint: Path | None, output: Path) -> None:
-    interrupt = StopOnInterrupt()
-    trainer.add_callback(interrupt)
+def _run(trainer: DiffusionTrainer, checkpoint: Path | None, interrupt: StopOnInterrupt) -> None:
     try:
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, TrainingError):
-            raise
+    except TextDiffusionError:
+        raise
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        folder = Path(str(trainer.args.output_dir))
+        remove_halves(folder)
+        kept = last_checkpoint(folder)
         first = next(iter(str(error).splitlines()), type(error).__name__)
-        kept = last_checkpoint(output / CHECKPOINTS)
         advice = f"go on from {kept} with --resume" if kept else "no checkpoint was written yet"
         raise TrainingError(f"training stopped: {first} ({advice}).") from error
     finally:
@@ -94,20 +108,26 @@ def _run(trainer: DiffusionTrainer, checkpoint: Path | None, output: Path) -> No
 
 
 def _trainer(
-    recipe: TrainingRecipe, prepared: Prepared, checkpoint: Path | None, console: Console
-) -> tuple[DiffusionTrainer, Average | None]:
+    recipe: TrainingRecipe,
+    prepared: Prepared,
+    console: Console,
+    interrupt: StopOnInterrupt,
+    average: Average | None,
+) -> DiffusionTrainer:
     model, text_format = prepared.checkpoint.model, prepared.format
+    settings = prepared.checkpoint.settings
     if recipe.compile:
         compile_layers(model)
     arguments = _arguments(recipe)
-    average = Average(recipe.ema, checkpoint) if recipe.ema else None
     tokens = recipe.batch_size * recipe.accumulation * arguments.world_size * recipe.length
+    averages = [] if average is None else [average]
+    # In this order: an interruption asks for a checkpoint, which is looked at before it is written.
     callbacks: list[transformers.TrainerCallback] = [
+        *averages,
+        interrupt,
         StopWhenBroken(),
         Report(console, tokens),
-        Samples(console, recipe.sample_every, lambda network: sample_text(prepared, recipe)),
-        SettingsWriter(prepared.checkpoint.settings),
-        *([average] if average is not None else []),
+        Samples(console, recipe.sample_every, lambda: sample_text(prepared, recipe)),
     ]
     trainer = DiffusionTrainer(
         model=model,
@@ -120,18 +140,19 @@ def _trainer(
         processing_class=prepared.checkpoint.tokenizer,
         callbacks=callbacks,
         recipe=recipe,
-        corruption=prepared.checkpoint.settings.corruption(text_format.mask_id, model.config.vocab_size),
+        corruption=settings.corruption(text_format.mask_id, model.config.vocab_size),
         objective=recipe.loss(),
+        writers=[lambda folder: write_settings(folder, settings), *(each.write for each in averages)],
     )
     trainer.remove_callback(transformers.PrinterCallback)
-    return trainer, average
+    return trainer
 
 
 def _arguments(recipe: TrainingRecipe) -> transformers.TrainingArguments:
     device = choose_device(recipe.device)
     if recipe.precision == "bf16" and device.type == "cpu" and not fast_bf16():
         logger.warning("this CPU emulates bfloat16, which is many times slower than float32")
-    return transformers.TrainingArguments(
+    arguments = transformers.TrainingArguments(
         output_dir=str(Path(recipe.output) / CHECKPOINTS),
         per_device_train_batch_size=recipe.batch_size,
         per_device_eval_batch_size=recipe.batch_size,
@@ -156,7 +177,11 @@ def _arguments(recipe: TrainingRecipe) -> transformers.TrainingArguments:
         remove_unused_columns=False,
         disable_tqdm=True,
         dataloader_pin_memory=device.type == "cuda",
+        accelerator_config={"dispatch_batches": False},  # each process reads the stream and takes its rows
     )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # one process drives one device; torchrun starts a process for each
+    return arguments
 
 
 def fast_bf16() -> bool:
@@ -172,23 +197,35 @@ def compile_layers(model: nn.Module) -> None:
                 layer.compile(dynamic=False)
 
 
+def sample_room(prepared: Prepared, recipe: TrainingRecipe) -> int:
+    """Tokens of a sample text.
+
+    Raises:
+        SettingsError: the prompt leaves no room for any.
+    """
+    room = recipe.length - len(prepared.format.prompt(recipe.sample_prompt))
+    if room < 1:
+        raise SettingsError(f"sample_prompt leaves no room in {recipe.length} tokens; shorten it.")
+    return min(SAMPLE_LENGTH, room)
+
+
 def sample_text(prepared: Prepared, recipe: TrainingRecipe) -> str:
     """A text that the network writes as it stands."""
-    model: PreTrainedModel = prepared.checkpoint.model
-    lm = DiffusionLM(prepared.checkpoint, name="training", device=model.device)
-    room = lm.longest - len(lm.format.prompt(recipe.sample_prompt))
-    with torch.autocast(model.device.type, enabled=False):
-        written = lm.generate(recipe.sample_prompt, length=min(64, room), seed=recipe.seed)
+    device = prepared.checkpoint.model.device
+    lm = DiffusionLM(prepared.checkpoint, name="training", device=device)
+    with torch.autocast(device.type, enabled=False):
+        written = lm.generate(recipe.sample_prompt, length=sample_room(prepared, recipe), seed=recipe.seed)
     return recipe.sample_prompt + written.text
 
 
 def _say_how_it_went(
     trainer: DiffusionTrainer, prepared: Prepared, recipe: TrainingRecipe, console: Console
 ) -> None:
-    trainer.model.eval()
-    console.print(f"sample: {sample_text(prepared, recipe)!r}", markup=False, highlight=False)
-    for sentence in diagnose(list(_history(trainer.state.log_history))):
-        console.print(f"note: {sentence}", markup=False, highlight=False)
+    trainer.network.eval()
+    said = [f"sample: {sample_text(prepared, recipe)!r}"]
+    said += [f"note: {sentence}" for sentence in diagnose(list(_history(trainer.state.log_history)))]
+    for line in said:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _history(logs: list[dict[str, Any]]) -> Iterator[dict[int, float]]:

@@ -1,12 +1,16 @@
 """The Trainer of transformers with the loss replaced by a diffusion objective."""
 
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from torch import Tensor, nn
+from torch.utils.data import Sampler
 
 from ..canvas import Canvas
 from ..corruptions import Corruption
@@ -20,19 +24,31 @@ from .recipe import TrainingRecipe
 
 _PREFIX = 4
 _EVALUATION = 2**40
+REPORT_FILE = "report.json"
 
 
 class DiffusionTrainer(transformers.Trainer):
     """Corrupts each batch on the device, asks the network about the noisy tokens only, and sums the loss.
 
-    Noise is keyed by (seed, optimiser step, row of the global batch), so neither the number of processes nor an
-    interruption changes the run. The loss is nats per editable token of the whole global batch.
+    Noise is keyed by (seed, optimiser step, row of the global batch), and the order of the rows by (seed,
+    epoch), so neither the number of processes nor an interruption changes the run. The loss is nats per
+    editable token of the whole global batch.
     """
 
+    recipe: TrainingRecipe
+    corruption: Corruption
+    objective: Objective
+
     def __init__(
-        self, *args: Any, recipe: TrainingRecipe, corruption: Corruption, objective: Objective, **kwargs: Any
+        self,
+        *args: Any,
+        recipe: TrainingRecipe,
+        corruption: Corruption,
+        objective: Objective,
+        writers: Sequence[Callable[[Path], None]] = (),
+        **kwargs: Any,
     ) -> None:
-        """Besides transformers' own arguments, take what makes the loss.
+        """Besides transformers' own arguments, take what makes the loss, and `writers` of each checkpoint.
 
         Raises:
             IncompatibleError: the objective has no meaning for the corruption.
@@ -40,19 +56,31 @@ class DiffusionTrainer(transformers.Trainer):
         objective.check(corruption)
         super().__init__(*args, **kwargs)
         self.recipe, self.corruption, self.objective = recipe, corruption, objective
+        self.writers = writers
         self.model_accepts_loss_kwargs = True  # the loss is already divided by the items of the whole batch
         self.meter = LevelMeter()
+
+    @property
+    def network(self) -> nn.Module:
+        """The network that is trained."""
+        assert self.model is not None
+        return self.model
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Tensor | int | None]:
-        """Fetch the micro-batches of a step, number their rows in the global batch and draw random prefixes."""
+        """Fetch the micro-batches of a step, number their rows in the global batch and draw random prefixes.
+
+        There are none once all steps are done: resuming a finished training must not take another step.
+        """
+        if self.state.global_step >= self.state.max_steps:
+            return [], None
         samples, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        rows = self.recipe.batch_size
         world, rank = self.args.world_size, self.args.process_index
+        total = self.recipe.batch_size * world * self.args.gradient_accumulation_steps
         for number, sample in enumerate(samples):
-            first = (number * world + rank) * rows
-            draws = self._draws(self.state.global_step, first, len(sample["input_ids"]), sample["input_ids"].device)
+            first = (number * world + rank) * self.recipe.batch_size
+            draws = self._draws(self.state.global_step, first, total, sample["input_ids"])
             sample["labels"] = self._with_prefix(sample["labels"], draws)
             sample["draws"] = draws
         return samples, self._get_num_items_in_batch(samples, device)
@@ -66,34 +94,33 @@ class DiffusionTrainer(transformers.Trainer):
     ) -> Any:
         """Nats per editable token; divided by the items of all processes and micro-batches of the step."""
         scores = self._scores(model, self.objective, inputs)
-        items = (inputs["labels"] != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
-        self.meter.add(scores)
+        editable = inputs["labels"] != IGNORED
+        self.meter.add(LevelMeter.rows(scores, editable))
+        items = editable.sum() if num_items_in_batch is None else num_items_in_batch
+        loss = scores.nats.sum() / torch.as_tensor(items).clamp(min=1)
         # Every process divides by the items of all, and the gradients are then averaged over processes.
-        loss = scores.nats.sum() / items * self.accelerator.num_processes
-        return (loss, {"nats": scores.nats.detach()}) if return_outputs else loss
+        scaled = loss * self.accelerator.num_processes
+        return (scaled, {"nats": scores.nats.detach()}) if return_outputs else scaled
 
     @torch.no_grad()
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
-        """The bound on the held-out rows, with the same noise every time, and the losses by noise level."""
-        self.model.eval()
+        """The bound on the held-out rows, with the same noise every time, and the losses by noise level.
+
+        The noise is keyed by the number of the row, whatever the batches; the global random state stays.
+        """
+        self.network.eval()
         objective = CountNelbo() if self.corruption.masks_only else Nelbo()
-        meter, per_row = LevelMeter(), []
-        items = 0
-        for number, inputs in enumerate(self.get_eval_dataloader()):
-            inputs = self._prepare_inputs(inputs)
-            inputs["draws"] = self._draws(_EVALUATION + number, 0, len(inputs["input_ids"]), self.args.device)
-            scores = self._scores(self.model, objective, inputs)
-            meter.add(scores)
-            gathered = self.accelerator.gather_for_metrics(scores.nats.double().sum(1))
-            per_row += gathered.tolist()
-            items += int(self.accelerator.gather_for_metrics((inputs["labels"] != IGNORED).sum(1)).sum())
-        mean = sum(per_row) / len(per_row)
-        spread = math.sqrt(sum((x - mean) ** 2 for x in per_row) / max(1, len(per_row) - 1))
-        per_token = len(per_row) / max(1, items)
+        meter, parts = LevelMeter(), []
+        with torch.random.fork_rng(devices=[]):  # the loader draws from the stream that dropout reads
+            for number, inputs in enumerate(self.get_eval_dataloader()):
+                parts.append(self._measure(objective, self._prepare_inputs(inputs), number))
+        if not parts:
+            return {}
+        table = torch.cat(parts)
+        meter.add(table)
         metrics = {
-            f"{metric_key_prefix}_loss": mean * per_token,
-            f"{metric_key_prefix}_standard_error": spread / math.sqrt(len(per_row)) * per_token,
-            **{f"{metric_key_prefix}_{name}": value for name, value in meter.report().items()},
+            f"{metric_key_prefix}_{name}": value
+            for name, value in {**_mean_and_error(table[:, 0], table[:, 1]), **meter.report()}.items()
         }
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -102,24 +129,64 @@ class DiffusionTrainer(transformers.Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the losses by noise level since the last report to a training report."""
         if "loss" in logs:
-            logs = {**logs, **self.meter.report()}
+            meter = LevelMeter.of_numbers(self._summed(self.meter).tolist())
+            logs = {**logs, "loss": meter.mean_loss, **meter.report()}
             self.meter = LevelMeter()
         super().log(logs, start_time)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The recipe's optimiser."""
         if self.optimizer is None:
-            self.optimizer = OPTIMIZERS[self.recipe.optimizer](self.model, self.recipe)
+            self.optimizer = OPTIMIZERS[self.recipe.optimizer](self.network, self.recipe)
         return self.optimizer
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write the model, and what goes with it; in a checkpoint the Trainer's own state comes after it."""
+        super().save_model(output_dir, _internal_call)
+        numbers = self._summed(self.meter).tolist()
+        if self.args.should_save:
+            folder = Path(str(output_dir or self.args.output_dir))
+            (folder / REPORT_FILE).write_text(json.dumps(numbers), encoding="utf-8")
+            for write in self.writers:
+                write(folder)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        saved = Path(resume_from_checkpoint) / REPORT_FILE
+        if saved.is_file() and self.is_world_process_zero():
+            self.meter = LevelMeter.of_numbers(json.loads(saved.read_text(encoding="utf-8")))
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> "Sampler[int] | None":
+        """The order of the rows; transformers' own is lost when a run goes on in a later epoch."""
+        rows: Any = self.train_dataset if train_dataset is None else train_dataset
+        if isinstance(rows, torch.utils.data.IterableDataset):
+            return None
+        return RowOrder(len(rows), self.recipe.seed, lambda: int(self.state.epoch or 0))
+
+    def _measure(self, objective: Objective, inputs: dict[str, Any], number: int) -> Tensor:
+        """The meter's numbers of each row of all processes; they begin with nats and editable tokens."""
+        place = (number * self.args.world_size + self.args.process_index) * self.recipe.batch_size
+        total = len(self.eval_dataset)  # type: ignore[arg-type]
+        inputs["draws"] = self._draws(_EVALUATION, place, total, inputs["input_ids"])
+        scores = self._scores(self.network, objective, inputs)
+        rows = LevelMeter.rows(scores, inputs["labels"] != IGNORED)
+        found: Tensor = self.accelerator.gather_for_metrics(rows)
+        return found.cpu()
+
+    def _summed(self, meter: LevelMeter) -> Tensor:
+        """The numbers of a meter, those of all processes added."""
+        numbers = meter.numbers().to(self.args.device)
+        return self.accelerator.reduce(numbers, "sum") if self.args.world_size > 1 else numbers
 
     def _scores(self, model: nn.Module, objective: Objective, inputs: dict[str, Any]) -> Scores:
         canvas = Canvas(inputs["input_ids"], inputs["labels"] != IGNORED, inputs["attention_mask"].bool())
         return objective(MaskedLMDenoiser.of(model), self.corruption, canvas, inputs["draws"])
 
-    def _draws(self, step: int, first: int, rows: int, device: torch.device) -> RowGenerator:
-        total = self.recipe.batch_size * self.args.world_size * self.args.gradient_accumulation_steps
+    def _draws(self, step: int, first: int, total: int, ids: Tensor) -> RowGenerator:
+        rows = len(ids)
+        total = max(total, first + rows)
         return RowGenerator.for_batch(
-            self.recipe.seed, step, first=first, rows=rows, total=max(total, first + rows), device=device
+            self.recipe.seed, step, first=first, rows=rows, total=total, device=ids.device
         )
 
     def _with_prefix(self, labels: Tensor, draws: RowGenerator) -> Tensor:
@@ -129,3 +196,27 @@ class DiffusionTrainer(transformers.Trainer):
         length = (draws.uniform(1, _PREFIX) * (self.recipe.prefix_length + 1)).floor().to(labels.device)
         positions = torch.arange(labels.shape[1], device=labels.device)[None]
         return labels.masked_fill(positions < length, IGNORED)
+
+
+class RowOrder(Sampler[int]):
+    """The rows of an epoch in an order that depends on the seed and the epoch alone."""
+
+    def __init__(self, rows: int, seed: int, epoch: Callable[[], int]) -> None:
+        """`epoch` tells the number of the epoch that begins."""
+        self.rows, self.seed, self.epoch = rows, seed, epoch
+
+    def __iter__(self) -> Iterator[int]:
+        """The numbers of all rows."""
+        yield from np.random.default_rng([self.seed, self.epoch()]).permutation(self.rows).tolist()
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return self.rows
+
+
+def _mean_and_error(nats: Tensor, items: Tensor) -> dict[str, float]:
+    """Nats per token over all rows, and the standard error of that ratio."""
+    rows, tokens = len(nats), max(1.0, float(items.sum()))
+    mean = float(nats.double().sum()) / tokens
+    spread = float((nats - mean * items).double().square().sum()) / max(1, rows - 1)
+    return {"loss": mean, "standard_error": math.sqrt(spread * rows) / tokens}

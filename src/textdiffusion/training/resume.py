@@ -1,0 +1,37 @@
+"""The checkpoints of a training: which are whole, and which one to go on from."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+_NAME = re.compile(r"checkpoint-(\d+)")
+_LAST_FILE = "trainer_state.json"
+"""What the Trainer writes last; when it can be read, all the rest is there."""
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint in a folder; None where there is none."""
+    whole = [path for path in _checkpoints(folder) if is_whole(path)]
+    return whole[-1] if whole else None
+
+
+def remove_halves(folder: Path) -> None:
+    """Remove what a crash or a full disk left half-written."""
+    for path in _checkpoints(folder):
+        if not is_whole(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint was written to its end."""
+    try:
+        json.loads((checkpoint / _LAST_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    found = ((_NAME.fullmatch(path.name), path) for path in folder.glob("checkpoint-*") if path.is_dir())
+    return [path for _, path in sorted((int(name[1]), path) for name, path in found if name)]

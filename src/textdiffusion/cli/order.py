@@ -1,0 +1,131 @@
+"""What a user asks of `generate` and `fill`, read from flags and checked before a model is loaded."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import SettingsError
+from ..generation import Decoding
+from ..samplers import SAMPLERS
+from ..views import Drawing, saver_for
+from ..views.fonts import choose_files
+from .flags import TEXT, Parser, build, own
+
+
+@dataclass(frozen=True)
+class Order:
+    """Everything but the text and the settings of the decoding."""
+
+    model: str | None = None
+    """Model folder or Hub id; `starter`, which comes with this program, when left out."""
+    num_samples: int = 1
+    """Texts to write, all at once."""
+    seed: int = 0
+    """Seed of the first text; each further one takes the next, and can be repeated alone by it."""
+    device: str | None = None
+    """auto, cpu, cuda or mps; the fastest there is when left out."""
+    watch: bool = False
+    """Show the text as it condenses."""
+    delay: float | None = None
+    """Least seconds between two steps of --watch; 0.05 at a terminal and 0 elsewhere when left out."""
+    save: tuple[Path, ...] = ()
+    """Save all steps: an animation (.gif, .html), a picture (.png) or data (.json); may be repeated."""
+    font_path: Path | None = None
+    """Font for pictures; one that has the characters is found when left out."""
+    json: bool = False
+    """Print one JSON object per text on standard output, and nothing else there."""
+
+    def __post_init__(self) -> None:
+        """Refuse what could only fail after the work is done.
+
+        Raises:
+            SettingsError, DataError: see the message.
+        """
+        if self.num_samples < 1:
+            raise SettingsError(f"num_samples is {self.num_samples}; it must be at least 1.")
+        if self.delay is not None and not self.watch:
+            raise SettingsError("--delay is the pace of --watch; give both or neither.")
+        for path in self.save:
+            saver_for(path)
+        if self.font_path is not None:
+            choose_files("", "", self.font_path)
+
+    @property
+    def seeds(self) -> list[int]:
+        """A seed for each text."""
+        return [self.seed + i for i in range(self.num_samples)]
+
+    @property
+    def drawing(self) -> Drawing:
+        """How pictures look."""
+        return Drawing(font_path=self.font_path)
+
+    def files(self, number: int) -> Iterator[Path]:
+        """Where text `number` (from 0) is saved; several texts are told apart by their number (from 1)."""
+        for path in self.save:
+            yield path if self.num_samples == 1 else path.with_stem(f"{path.stem}-{number + 1}")
+
+
+def parser_for(
+    prog: str, about: str, argv: Sequence[str], *, takes: str, others: Sequence[type] = ()
+) -> Parser:
+    """The parser of a command that writes text; a sampler named in `argv` adds its own settings.
+
+    `takes` is the name of the text in the help; `others` hold flags of the command alone.
+    """
+    parser = Parser(prog, f"{about} {takes} is asked for or read from a pipe when left out.", takes=takes)
+    for cls in (*others, Order):
+        parser.add_fields(cls)
+    parser.add_fields(Decoding, title="decoding", skip={"settings"})
+    sampler = _sampler_in(prog, argv)
+    rows = {} if sampler is None else setting_fields(SAMPLERS[sampler].sampler)
+    if rows:
+        group = parser.add_argument_group(f"settings of the sampler {sampler}")
+        for name, (cls, value) in rows.items():
+            parser.add_setting(group, cls, name, value)
+    return parser
+
+
+def read_order(
+    parser: Parser, argv: Sequence[str], others: Sequence[type] = ()
+) -> tuple[Order, dict[str, Any], dict[str, Any]]:
+    """The order, the options of the decoding, and what belongs to the command alone (`others` and its text).
+
+    Raises:
+        UnknownNameError, SettingsError, DataError: something in it cannot work.
+    """
+    given = parser.read(argv, elsewhere=_settings_elsewhere())
+    mine = {name for cls in others for name in own(cls, given)} | {TEXT}
+    orders = own(Order, given)
+    options = {name: value for name, value in given.items() if name not in mine and name not in orders}
+    Decoding().changed(options).recipe()  # raises now what would be raised after loading
+    return build(Order, given), options, {name: given[name] for name in mine if name in given}
+
+
+def setting_fields(sampler: Any) -> dict[str, tuple[type, Any]]:
+    """The sampler's own settings: the class of the policy that has each, and its value."""
+    found: dict[str, tuple[type, Any]] = {}
+    for entry in dataclasses.fields(sampler):
+        value = sampler.__dict__[entry.name]
+        part = dataclasses.is_dataclass(value)
+        found |= setting_fields(value) if part else {entry.name: (type(sampler), value)}
+    return found
+
+
+def _sampler_in(prog: str, argv: Sequence[str]) -> str | None:
+    first = Parser(prog, "", add_help=False)  # so that --help shows the settings of the sampler too
+    first.add_argument("--sampler")
+    known, _ = first.parse_known_args(argv)
+    sampler: str | None = vars(known).get("sampler")
+    return sampler
+
+
+def _settings_elsewhere() -> Mapping[str, str]:
+    """Which flags are settings of which samplers."""
+    homes: dict[str, list[str]] = {}
+    for name, recipe in SAMPLERS.items():
+        for setting in setting_fields(recipe.sampler):
+            homes.setdefault(f"--{setting.replace('_', '-')}", []).append(name)
+    return {flag: f" It belongs to --sampler {' or '.join(names)}." for flag, names in homes.items()}

@@ -1,0 +1,9 @@
+"""Libraries that would write between our lines."""
+
+from transformers.utils import logging
+
+
+def quiet_libraries() -> None:
+    """Let transformers and the Hub report errors only, and draw no progress bars of theirs."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

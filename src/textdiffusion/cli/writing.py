@@ -1,0 +1,125 @@
+"""What `generate` and `fill` do alike: load, run the loop, show, save and report."""
+
+import json
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from ..generation import Frame
+from ..language_model import DiffusionLM, Generation, Task, load
+from ..views import saver_for
+from ..views.cells import visible
+from ..views.reader import TextReader
+from ..views.terminal import MOST_TEXTS, watch
+from .order import Order
+from .quiet import quiet_libraries
+
+FIELDS = (
+    "text",
+    "prompt",
+    "token_ids",
+    "prompt_tokens",
+    "generated_tokens",
+    "nfe",
+    "seconds",
+    "sampler",
+    "steps",
+    "seed",
+)
+"""What --json tells of a generation."""
+
+_PACE = 0.05
+
+
+def write(order: Order, options: dict[str, Any], make_task: Callable[[DiffusionLM, Any], Task]) -> int:
+    """Load the model, write the texts of the task that `make_task` makes of it, and show them."""
+    quiet_libraries()
+    notes = Console(stderr=True, highlight=False)
+    named = {"name": order.model, "device": order.device}
+    with notes.status("loading the model"):
+        lm = load(**{name: value for name, value in named.items() if value is not None})
+    task = make_task(lm, lm.decoding(None, options))
+    readers = [_reader(lm, task, row) for row in range(order.num_samples)]
+    out = notes if order.json else Console(highlight=False)
+    frames = _watched(lm.stream(task), readers, out, order) if order.watch else lm.stream(task)
+    # A generation may be long: only the last frame is needed where nothing is saved.
+    kept = list(frames) if order.save else list(deque(frames, maxlen=1))
+    texts = lm.results(task, kept)
+    if order.json:
+        for text in texts:
+            print(as_json(text, lm.name))
+    elif not (order.watch and out.is_terminal and len(texts) <= MOST_TEXTS):  # else it stands there already
+        for text, reader in zip(texts, readers, strict=True):
+            _show(text, task, reader, out)
+    for number, text in enumerate(texts):
+        _save(number, text, readers[number], order, lm.name, notes)
+    notes.print(_summary(texts), style="dim", soft_wrap=True)
+    return 0
+
+
+def as_json(text: Generation, model: str) -> str:
+    """A generation as one line of JSON."""
+    plain = {name: text.__dict__[name] for name in FIELDS} | {"model": model}
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    return json.dumps(plain, ensure_ascii=not unicode)
+
+
+def _reader(lm: DiffusionLM, task: Task, row: int) -> TextReader:
+    canvas, text_format = task.canvas, lm.format
+    return TextReader.of_row(
+        row,
+        editable=canvas.editable,
+        valid=canvas.valid,
+        decode=text_format.decode,
+        mask_id=text_format.mask_id,
+    )
+
+
+def _watched(
+    frames: Iterable[Frame], readers: Sequence[TextReader], out: Console, order: Order
+) -> Iterator[Frame]:
+    pace = _PACE if out.is_terminal else 0.0
+    return watch(frames, readers, out, delay=pace if order.delay is None else order.delay)
+
+
+def _show(text: Generation, task: Task, reader: TextReader, out: Console) -> None:
+    """Print a text; at a terminal what was given is dim, elsewhere the text stands as it is, line by line."""
+    if len(task.prompts) > 1:
+        out.print(f"seed {text.seed}:", style="bold", markup=False)
+    continued = not task.inside
+    if not out.is_terminal:
+        print(text.prompt + text.text if continued else text.text)
+        return
+    shown = Text()
+    for piece, given in _parts(text, reader, continued=continued):
+        shown.append(visible(piece), style="dim" if given else "")
+    out.print(shown)
+
+
+def _parts(text: Generation, reader: TextReader, *, continued: bool) -> list[tuple[str, bool]]:
+    """Pieces of the text, and whether each was given."""
+    if continued:
+        return [(text.prompt, True), (text.text, False)]
+    pieces = reader.read(text.frames[-1]).pieces
+    return [(piece or "", role == "prompt") for piece, role in zip(pieces, reader.roles, strict=True)]
+
+
+def _save(
+    number: int, text: Generation, reader: TextReader, order: Order, model: str, notes: Console
+) -> None:
+    if not order.save:
+        return
+    trace = reader.record(text.frames, model=model, sampler=text.sampler, seed=text.seed)
+    for path in order.files(number):
+        saver_for(path)(trace, path, order.drawing)
+        notes.print(f"saved {path}", markup=False, soft_wrap=True)
+
+
+def _summary(texts: Sequence[Generation]) -> str:
+    first, tokens = texts[0], sum(text.generated_tokens for text in texts)
+    calls = f"{first.nfe} network call{'' if first.nfe == 1 else 's'}"
+    return f"{first.seconds:.2f} s, {calls}, {tokens} token{'' if tokens == 1 else 's'} by {first.sampler}"

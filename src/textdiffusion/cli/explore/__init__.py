@@ -1,0 +1,16 @@
+"""`textdiffusion explore`: small experiments on a text of the user's own."""
+
+from collections.abc import Sequence
+
+from ...registry import Registry
+from ..commands import Command, dispatch
+
+EXPERIMENTS: Registry[Command] = Registry(
+    "experiment",
+    {"masking": Command("textdiffusion.cli.explore.masking", "See what stays visible at each noise level.")},
+)
+
+
+def run(prog: str, argv: Sequence[str]) -> int:
+    """Run the experiment that `argv` begins with."""
+    return dispatch(prog, "See how diffusion works on a text of your own.", EXPERIMENTS, argv)

@@ -118,3 +118,9 @@ def test_steps_are_shared_by_size() -> None:
 def test_nothing_to_write_is_refused() -> None:
     with pytest.raises(SettingsError, match="nothing to write"):
         plan(canvas_of([[False, False]]), Decoding(), one_per_call=False)
+
+
+def test_another_sampler_drops_the_settings_of_the_one_before() -> None:
+    before = Decoding().changed({"sampler": "threshold", "threshold": 0.8})
+    assert before.changed({"sampler": "ancestral"}).settings == {}
+    assert before.changed({"steps": 3}).settings == {"threshold": 0.8}

@@ -70,12 +70,12 @@ def as_json(text: Generation, model: str) -> str:
 
 def _reader(lm: DiffusionLM, task: Task, row: int) -> TextReader:
     canvas, text_format = task.canvas, lm.format
+
+    def until_end(ids: Sequence[int]) -> str:
+        return text_format.decode(ids if task.inside else text_format.written(ids))
+
     return TextReader.of_row(
-        row,
-        editable=canvas.editable,
-        valid=canvas.valid,
-        decode=text_format.decode,
-        mask_id=text_format.mask_id,
+        row, editable=canvas.editable, valid=canvas.valid, decode=until_end, mask_id=text_format.mask_id
     )
 
 

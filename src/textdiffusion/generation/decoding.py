@@ -67,11 +67,15 @@ class Decoding:
         )
 
     def changed(self, options: Mapping[str, Any]) -> "Decoding":
-        """The same with some options changed; names that are no field are the sampler's own settings."""
+        """The same with some options changed; names that are no field are the sampler's own settings.
+
+        Another sampler begins with its own settings: those of the one before are dropped.
+        """
         own = {entry.name for entry in fields(self)} - {"settings"}
         direct = {name: value for name, value in options.items() if name in own}
         rest = {name: value for name, value in options.items() if name not in own}
-        result = replace(self, **direct, settings={**self.settings, **rest})
+        same = SAMPLERS[direct.get("sampler", self.sampler)] is SAMPLERS[self.sampler]
+        result = replace(self, **direct, settings={**(self.settings if same else {}), **rest})
         if rest:
             _check_names(result, own, rest)
         return result

@@ -66,6 +66,14 @@ class Everything(Commit):
 
 
 @dataclass(frozen=True)
+class EveryOpen(Commit):
+    """Every open position; what has settled stays."""
+
+    def ask(self, state: State, moment: Moment, generator: RowGenerator) -> Where:
+        return state.open
+
+
+@dataclass(frozen=True)
 class EachAtRandom(Commit):
     """Each open position by itself, with the probability that the reverse process gives it."""
 

@@ -12,6 +12,7 @@ from .policies import (
     AboveThreshold,
     EachAtRandom,
     EachByRate,
+    EveryOpen,
     Everything,
     ExactByRate,
     SomeAtRandom,
@@ -128,10 +129,10 @@ SAMPLERS: Registry[Recipe] = Registry(
             defaults={"steps": 10, "top_k": 50, "top_p": 0.95},
         ),
         "guide": Recipe(
-            Unmask(Everything(), ExactByRate()),
-            "all positions anew, then an exact share masked again by the grid",
+            Unmask(EveryOpen(), ExactByRate()),
+            "all masks at once, then an exact share of all written tokens masked again by the grid",
             "Text Diffusion Learning Guide",
-            f"biased: visible tokens are drawn anew, and {_MANY}",
+            f"biased: tokens are taken back without regard to the text, and {_MANY}",
             defaults={"steps": 10, "top_k": 50, "temperature": 0.7},
         ),
         "posterior": Recipe(

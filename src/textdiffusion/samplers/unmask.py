@@ -10,7 +10,7 @@ from ..predictions import Predict
 from ..randomness import RowGenerator, move
 from ..shapes import Times
 from .base import Sampler, State
-from .policies import WHAT, Commit, Everything, Moment, Nothing, Reopen
+from .policies import WHAT, Commit, Moment, Nothing, Reopen
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Unmask(Sampler):
         )
 
     def finished(self, state: State) -> bool:
-        return not isinstance(self.commit, Everything) and not bool(state.open.any())
+        return isinstance(self.reopen, Nothing) and not bool(state.open.any())
 
     def check(self, corruption: Corruption) -> None:
         if not corruption.masks_only:

@@ -18,7 +18,26 @@ from textdiffusion.training.recipe import TrainingRecipe
 from textdiffusion.training.run import train
 from textdiffusion.training.tokenizer import train_tokenizer
 
-WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "that", "dog", "run", "over", "the", "hill", "by", "the", "red", "sea"]
+WORDS = [
+    "the",
+    "cat",
+    "sat",
+    "on",
+    "a",
+    "mat",
+    "and",
+    "saw",
+    "that",
+    "dog",
+    "run",
+    "over",
+    "the",
+    "hill",
+    "by",
+    "the",
+    "red",
+    "sea",
+]
 NETWORK = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 Recipe = Callable[..., TrainingRecipe]
 

@@ -59,12 +59,14 @@ class DiffusionCollator:
     """Whether the tokens that end and begin a text may be masked."""
     one_rate_per_batch: bool = False
     """Give all rows of a batch one rate."""
+    with_rate: bool = False
+    """Add `mask_rate` [batch], for a Trainer that takes it out again; most models refuse such an input."""
     seed: int = 0
     batches: int = field(default=0, init=False)
     """Batches made so far."""
 
     def __call__(self, rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Tensor]:
-        """`input_ids`, `attention_mask`, `labels`, each [batch, length], and `mask_rate` [batch]."""
+        """`input_ids`, `attention_mask` and `labels`, each [batch, length]."""
         batch = CanvasCollator(self.format, self.prefix_length, self.learn_end)(rows)
         editable = batch["labels"] != IGNORED
         draws = RowGenerator.for_batch(self.seed, self.batches, first=0, rows=len(rows), total=len(rows))
@@ -79,5 +81,5 @@ class DiffusionCollator:
             "input_ids": batch["input_ids"].masked_fill(hit, self.format.mask_id),
             "attention_mask": batch["attention_mask"],
             "labels": batch["labels"].masked_fill(~hit, IGNORED),
-            "mask_rate": rate.float(),
+            **({"mask_rate": rate.float()} if self.with_rate else {}),
         }

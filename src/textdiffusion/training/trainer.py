@@ -61,6 +61,10 @@ class DiffusionTrainer(transformers.Trainer):
         self.meter = LevelMeter()
 
     @property
+    def _rows_per_step(self) -> int:
+        return self.recipe.batch_size * self.args.world_size * self.args.gradient_accumulation_steps
+
+    @property
     def network(self) -> nn.Module:
         """The network that is trained."""
         assert self.model is not None
@@ -77,10 +81,9 @@ class DiffusionTrainer(transformers.Trainer):
             return [], None
         samples, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         world, rank = self.args.world_size, self.args.process_index
-        total = self.recipe.batch_size * world * self.args.gradient_accumulation_steps
         for number, sample in enumerate(samples):
             first = (number * world + rank) * self.recipe.batch_size
-            draws = self._draws(self.state.global_step, first, total, sample["input_ids"])
+            draws = self._draws(self.state.global_step, first, self._rows_per_step, sample["input_ids"])
             sample["labels"] = self._with_prefix(sample["labels"], draws)
             sample["draws"] = draws
         return samples, self._get_num_items_in_batch(samples, device)
@@ -161,7 +164,7 @@ class DiffusionTrainer(transformers.Trainer):
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
         if isinstance(rows, torch.utils.data.IterableDataset):
             return None
-        return RowOrder(len(rows), self.recipe.seed, lambda: int(self.state.epoch or 0))
+        return RowOrder(len(rows), self._rows_per_step, self.recipe.seed, lambda: int(self.state.epoch or 0))
 
     def _measure(self, objective: Objective, inputs: dict[str, Any], number: int) -> Tensor:
         """The meter's numbers of each row of all processes; they begin with nats and editable tokens."""
@@ -183,10 +186,8 @@ class DiffusionTrainer(transformers.Trainer):
         return objective(MaskedLMDenoiser.of(model), self.corruption, canvas, inputs["draws"])
 
     def _draws(self, step: int, first: int, total: int, ids: Tensor) -> RowGenerator:
-        rows = len(ids)
-        total = max(total, first + rows)
         return RowGenerator.for_batch(
-            self.recipe.seed, step, first=first, rows=rows, total=total, device=ids.device
+            self.recipe.seed, step, first=first, rows=len(ids), total=total, device=ids.device
         )
 
     def _with_prefix(self, labels: Tensor, draws: RowGenerator) -> Tensor:
@@ -199,19 +200,24 @@ class DiffusionTrainer(transformers.Trainer):
 
 
 class RowOrder(Sampler[int]):
-    """The rows of an epoch in an order that depends on the seed and the epoch alone."""
+    """The rows of an epoch in an order that depends on the seed and the epoch alone.
 
-    def __init__(self, rows: int, seed: int, epoch: Callable[[], int]) -> None:
+    The last step is filled up with the epoch's first rows, so that all steps are alike, and alike on any
+    number of processes.
+    """
+
+    def __init__(self, rows: int, per_step: int, seed: int, epoch: Callable[[], int]) -> None:
         """`epoch` tells the number of the epoch that begins."""
-        self.rows, self.seed, self.epoch = rows, seed, epoch
+        self.rows, self.per_step, self.seed, self.epoch = rows, per_step, seed, epoch
 
     def __iter__(self) -> Iterator[int]:
         """The numbers of all rows."""
-        yield from np.random.default_rng([self.seed, self.epoch()]).permutation(self.rows).tolist()
+        order = np.random.default_rng([self.seed, self.epoch()]).permutation(self.rows)
+        yield from np.resize(order, len(self)).tolist()
 
     def __len__(self) -> int:
-        """Number of rows."""
-        return self.rows
+        """Number of rows, those that come twice included."""
+        return -(-self.rows // self.per_step) * self.per_step
 
 
 def _mean_and_error(nats: Tensor, items: Tensor) -> dict[str, float]:

@@ -13,14 +13,14 @@ from .registry import did_you_mean
 T = TypeVar("T")
 
 
-def from_mapping(cls: type[T], data: Mapping[str, Any], *, where: str = "") -> T:
-    """An object of the dataclass `cls` whose fields are the entries of `data`; the rest keep their defaults.
+def from_mapping(cls: type[T], data: Any, *, where: str = "") -> T:
+    """An object of the dataclass `cls` whose fields are the entries of the mapping `data`, or the defaults.
 
     Raises:
         SettingsError: an unknown key (the nearest is offered), a value of another type, or a refused value.
     """
     if not isinstance(data, Mapping):
-        raise SettingsError(f"{where or cls.__name__}: expected keys and values, got {data!r}.")
+        raise SettingsError(f"{where.rstrip('.: ') or cls.__name__}: expected keys and values, got {data!r}.")
     hints = typing.get_type_hints(cls)
     known = {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     values = {}

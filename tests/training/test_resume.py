@@ -14,7 +14,7 @@ from transformers import AutoModelForMaskedLM
 
 import textdiffusion.training.run as run_module
 from textdiffusion.checkpoint import load_checkpoint
-from textdiffusion.errors import CheckpointError, SettingsError, TrainingError
+from textdiffusion.errors import CheckpointError, SettingsError, TrainingError, UnknownNameError
 from textdiffusion.training.callbacks import AVERAGE_FILE, Samples
 from textdiffusion.training.resume import last_checkpoint
 
@@ -275,6 +275,11 @@ def test_an_output_that_cannot_be_written_is_refused_at_once(
 def test_tensorboard_gets_its_files(recipe: Recipe, run: Run) -> None:
     run(recipe(report_to="tensorboard", steps=3))
     assert list(Path(recipe().output).rglob("events.out.tfevents.*"))
+
+
+def test_an_optimiser_that_does_not_exist_is_named_before_anything_is_read(recipe: Recipe, run: Run) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean adamw"):
+        run(recipe(optimizer="adam", data="nowhere"))
 
 
 def test_a_reporter_that_is_not_installed_is_named_before_anything_is_read(

@@ -19,6 +19,7 @@ from ..language_model import DiffusionLM
 from .callbacks import Average, Report, Samples, StopOnInterrupt, StopWhenBroken
 from .collate import CanvasCollator
 from .levels import diagnose
+from .optimizers import OPTIMIZERS
 from .prepare import Prepared, prepare
 from .recipe import TrainingRecipe
 from .resume import last_checkpoint, remove_halves
@@ -66,6 +67,7 @@ def _beginning(recipe: TrainingRecipe, folder: Path, resume: bool) -> Path | Non
         raise SettingsError(
             "no text to train on; give --data FILE, a folder, or the name of a data set of the Hub."
         )
+    OPTIMIZERS[recipe.optimizer]  # raises where there is no such name
     reporters = set() if recipe.report_to in ("none", "all") else {recipe.report_to}
     for reporter in reporters:
         if importlib.util.find_spec(reporter) is None:

@@ -1,0 +1,226 @@
+"""Model folders: what is wrong is said in one line, and writing one never breaks what was there."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+import textdiffusion as td
+from textdiffusion import checkpoint as module
+from textdiffusion.checkpoint import (
+    Checkpoint,
+    ModelSettings,
+    load_checkpoint,
+    load_tokenizer,
+    save_checkpoint,
+    write_atomically,
+    write_settings,
+)
+from textdiffusion.errors import CheckpointError, IncompatibleError, SettingsError, TextDiffusionError
+from textdiffusion.training.prepare import new_network
+from textdiffusion.training.recipe import TrainingRecipe
+from textdiffusion.training.tokenizer import train_tokenizer
+
+SHAPE = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+TOKENIZER = train_tokenizer(["the cat sat on the mat and the dog ran"], 280, longest=32)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A whole model folder."""
+    path = tmp_path / "my-model"
+    network = new_network(TrainingRecipe(network=SHAPE), TOKENIZER)
+    save_checkpoint(path, Checkpoint(network, TOKENIZER, ModelSettings(length=32, learns_end=True)))
+    return path
+
+
+def test_a_saved_folder_comes_back(folder: Path) -> None:
+    loaded = load_checkpoint(str(folder))
+    assert loaded.settings == ModelSettings(length=32, learns_end=True)
+    assert not loaded.model.training
+    again = load_checkpoint(str(folder))
+    assert all(
+        torch.equal(a, b) for a, b in zip(loaded.model.parameters(), again.model.parameters(), strict=True)
+    )
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.json",
+        "diffusion.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["my-model"]
+    assert folder.stat().st_mode & 0o777 == 0o755
+
+
+def truncate(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def only_pickles(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+
+
+def only_config(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name != "config.json":
+            path.unlink()
+
+
+def broken_json(folder: Path) -> None:
+    (folder / "diffusion.json").write_text('{"noise": ')
+
+
+def unknown_key(folder: Path) -> None:
+    (folder / "diffusion.json").write_text('{"noise_shedule": "linear"}')
+
+
+def unknown_noise(folder: Path) -> None:
+    write_settings(folder, ModelSettings(noise="absorbin"))
+
+
+def no_language_model(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "vit", "architectures": None}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind", "said"),
+    [
+        (truncate, CheckpointError, "damaged|cannot load the weights"),
+        (only_pickles, CheckpointError, "incomplete: it has no safetensors weights"),
+        (only_config, CheckpointError, "no safetensors weights and no tokenizer"),
+        (broken_json, CheckpointError, r"diffusion\.json cannot be read .*damaged"),
+        (unknown_key, SettingsError, "noise_shedule.*Did you mean noise_schedule"),
+        (unknown_noise, TextDiffusionError, "Did you mean absorbing"),
+        (no_language_model, CheckpointError, "cannot load the weights"),
+    ],
+)
+def test_spoilt_folders_are_refused_in_one_line(
+    folder: Path, spoil: Callable[[Path], None], kind: type[Exception], said: str
+) -> None:
+    spoil(folder)
+    with pytest.raises(kind, match=said) as caught:
+        td.load(str(folder), device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_network_is_refused(folder: Path) -> None:
+    large = train_tokenizer([chr(n) + chr(n + 1) for n in range(200, 900)], 600, longest=32)
+    assert len(large) > len(TOKENIZER) + 8
+    large.save_pretrained(folder)
+    with pytest.raises(IncompatibleError, match=r"has 600 tokens but the model only \d+"):
+        load_checkpoint(str(folder))
+
+
+def test_a_folder_that_is_not_there_offers_its_neighbours(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="Did you mean my-model"):
+        load_checkpoint(str(folder.parent / "my-modle"))
+    with pytest.raises(CheckpointError, match=r"Hub id like owner/name, or starter\.$"):
+        load_checkpoint(str(folder.parent / "nowhere" / "at-all"))
+    with pytest.raises(CheckpointError, match="no model at"):
+        load_tokenizer(str(folder.parent / "nowhere"))
+
+
+def test_a_hub_id_without_network_is_one_line() -> None:
+    with pytest.raises(CheckpointError, match="cannot load the tokenizer of 'nobody/nothing-here'") as caught:
+        load_checkpoint("nobody/nothing-here")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_needs_no_model_beside_it(tmp_path: Path) -> None:
+    TOKENIZER.save_pretrained(tmp_path)
+    assert len(load_tokenizer(str(tmp_path))) == len(TOKENIZER)
+
+
+def test_an_encoder_without_a_head_gets_one_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    BertModel(BertConfig(vocab_size=len(TOKENIZER), **SHAPE)).save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    lm = td.load(str(tmp_path), device="cpu")
+    assert "has no weights for cls.predictions" in caplog.text
+    assert "\n" not in caplog.records[0].getMessage()
+    assert capfd.readouterr().err.count("\n") <= 1
+    assert lm.model.get_output_embeddings().weight is lm.model.get_input_embeddings().weight
+    filled = lm.fill("the [MASK] sat", steps=1)
+    assert filled.text.startswith("the")
+    assert filled.text.endswith(" sat")
+
+
+# -- writing ------------------------------------------------------------------------------------------------
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_what_else_lies_in_the_folder_stays_and_old_weights_go(folder: Path) -> None:
+    (folder / "checkpoints/checkpoint-3").mkdir(parents=True)
+    (folder / "checkpoints/checkpoint-3/model.safetensors").write_bytes(b"mine")
+    (folder / "notes.txt").write_text("mine too")
+    (folder / "model-00001-of-00002.safetensors").write_bytes(b"of an older, larger model")
+    loaded = load_checkpoint(str(folder))
+    save_checkpoint(folder, Checkpoint(loaded.model, loaded.tokenizer, ModelSettings(length=16)))
+    found = contents(folder)
+    assert found["checkpoints/checkpoint-3/model.safetensors"] == b"mine"
+    assert found["notes.txt"] == b"mine too"
+    assert "model-00001-of-00002.safetensors" not in found
+    assert load_checkpoint(str(folder)).settings.length == 16
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize("after", range(6))
+def test_a_failure_at_any_move_leaves_the_old_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    before = contents(folder)
+    replace, moves = module.os.replace, list[str]()
+
+    def failing(source: Path, target: Path) -> None:
+        moves.append(str(target))
+        if len(moves) == after + 1:
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    loaded = load_checkpoint(str(folder))
+    monkeypatch.setattr(module.os, "replace", failing)
+    with pytest.raises(
+        CheckpointError, match=r"No space left on device; what stood there before is unchanged\.$"
+    ):
+        save_checkpoint(folder, Checkpoint(loaded.model, loaded.tokenizer, ModelSettings(length=8)))
+    assert contents(folder) == before
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_the_settings_come_last(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace, moved = module.os.replace, list[str]()
+
+    def watched(source: Path, target: Path) -> None:
+        moved.append(Path(target).name)
+        replace(source, target)
+
+    monkeypatch.setattr(module.os, "replace", watched)
+    loaded = load_checkpoint(str(folder))
+    save_checkpoint(folder, loaded)
+    assert moved[-1] == "diffusion.json"
+
+
+def test_a_new_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    def fail(fresh: Path) -> None:
+        (fresh / "half").write_text("x")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(CheckpointError, match="No space left"):
+        write_atomically(tmp_path / "new", fail)
+    assert list(tmp_path.iterdir()) == []
+    write_atomically(tmp_path / "deep" / "new", lambda fresh: (fresh / "x").mkdir())
+    assert (tmp_path / "deep/new/x").is_dir()
+    shutil.rmtree(tmp_path / "deep")

@@ -1,0 +1,141 @@
+"""Special ids, documents, prompts and templates with holes."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from torch import nn
+from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+
+from textdiffusion.errors import IncompatibleError, SettingsError
+from textdiffusion.tokens import TextFormat, ensure_mask
+from textdiffusion.training.prepare import new_network
+from textdiffusion.training.recipe import TrainingRecipe
+from textdiffusion.training.tokenizer import train_tokenizer
+
+SHAPE = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+TOKENIZER = train_tokenizer(["the capital of France is Paris and the sea is red"] * 9, 300, longest=64)
+FORMAT = TextFormat.of(TOKENIZER)
+
+
+def like_gpt2() -> PreTrainedTokenizerFast:
+    """A tokenizer whose one special token begins and ends texts."""
+    inner = train_tokenizer(["the cat sat on the mat"], 280, longest=32)
+    assert isinstance(inner, PreTrainedTokenizerFast)
+    backend = Tokenizer.from_str(inner.backend_tokenizer.to_str().replace("[MASK]", "[SPARE]"))
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="[EOS]", eos_token="[EOS]")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_a_document_comes_back_between_begin_and_end(text: str) -> None:
+    import unicodedata
+
+    (ids,) = FORMAT.document([text])
+    assert (ids[0], ids[-1]) == (FORMAT.begin_id, FORMAT.end_id)
+    assert FORMAT.decode(ids) == unicodedata.normalize("NFC", text)
+    assert FORMAT.prompt(text) == ids[:-1]
+    assert not set(ids[1:-1]) & FORMAT.special_ids
+
+
+def test_a_text_that_spells_special_tokens_has_none() -> None:
+    (ids,) = FORMAT.document(["a [MASK] b [EOS][PAD] c"])
+    assert not set(ids[1:-1]) & FORMAT.special_ids
+    assert FORMAT.decode(ids) == "a [MASK] b [EOS][PAD] c"
+    assert TOKENIZER("[MASK]", add_special_tokens=False)["input_ids"] == [
+        FORMAT.mask_id
+    ]  # as before elsewhere
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"),
+    [
+        ("The [MASK] of France is [MASK:3].", [1, 3]),
+        ("The ____ is __", [1, 1]),
+        ("[MASK:2] sea", [2]),
+        ("[MASK][MASK]", [2]),
+        ("a_b is [MASK]", [1]),
+    ],
+)
+def test_holes_are_masked_and_the_rest_is_the_text(text: str, sizes: list[int]) -> None:
+    ids, holes = FORMAT.template(text)
+    assert len(ids) == len(holes)
+    assert sum(holes) == sum(sizes)
+    assert [token for token, hole in zip(ids, holes, strict=True) if hole] == [FORMAT.mask_id] * sum(sizes)
+    assert FORMAT.mask_id not in [token for token, hole in zip(ids, holes, strict=True) if not hole]
+    runs = [len(run) for run in "".join("x" if hole else " " for hole in holes).split()]
+    assert runs == sizes
+    assert (ids[0], ids[-1]) == (FORMAT.begin_id, FORMAT.end_id)
+
+
+def test_a_hole_takes_the_space_before_it() -> None:
+    ids, holes = FORMAT.template("the ____ sea")
+    given_ = [token for token, hole in zip(ids, holes, strict=True) if not hole]
+    assert FORMAT.decode(given_) == "the sea"
+
+
+@pytest.mark.parametrize("text", ["", "no hole", "one_underscore", "[MASK:0]", "[mask]"])
+def test_texts_without_holes_are_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match="hole"):
+        FORMAT.template(text)
+
+
+def test_written_stops_at_the_end_and_banned_ids_are_what_is_no_text() -> None:
+    end = FORMAT.end_id
+    assert end is not None
+    assert FORMAT.written([7, 8, end, 9, end]) == [7, 8]
+    assert FORMAT.written([7, 8]) == [7, 8]
+    size = len(TOKENIZER)
+    assert set(FORMAT.banned(size + 3, learns_end=False)) == FORMAT.special_ids | {size, size + 1, size + 2}
+    assert set(FORMAT.banned(size, learns_end=True)) == FORMAT.special_ids - {end}
+
+
+def test_a_tokenizer_without_mask_or_with_a_shared_one_is_refused() -> None:
+    with pytest.raises(IncompatibleError, match="no mask token"):
+        TextFormat.of(like_gpt2())
+    shared = like_gpt2()
+    shared.mask_token = shared.eos_token
+    with pytest.raises(IncompatibleError, match="also another special token"):
+        TextFormat.of(shared)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_ensure_mask_gives_a_vector_at_the_mean(tied: bool) -> None:
+    tokenizer = like_gpt2()
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=len(tokenizer), tie_word_embeddings=tied, **SHAPE)
+    model = BertForMaskedLM(config)
+    table = model.get_input_embeddings().weight.detach().clone()
+    head = model.get_output_embeddings()
+    assert isinstance(head, nn.Linear)
+    before = head.weight.detach().clone()
+    assert ensure_mask(model, tokenizer)
+    mask = tokenizer.mask_token_id
+    assert mask == len(tokenizer) - 1 == len(table)
+    assert model.config.vocab_size == len(table) + 1
+    grown, head = model.get_input_embeddings().weight, model.get_output_embeddings()
+    assert isinstance(head, nn.Linear)
+    assert torch.equal(grown[:mask], table)
+    torch.testing.assert_close(grown[mask], table.mean(0))
+    assert (head.weight is grown) is tied
+    torch.testing.assert_close(head.weight[mask], before.mean(0))
+    ids = torch.tensor([[1, mask]])
+    assert model(input_ids=ids).logits.shape[-1] == len(tokenizer)
+    assert not ensure_mask(model, tokenizer)
+    assert TextFormat.of(tokenizer).mask_id == mask
+
+
+def test_a_new_network_knows_the_mask_that_its_tokenizer_lacked() -> None:
+    tokenizer = like_gpt2()
+    network = new_network(TrainingRecipe(network=SHAPE), tokenizer)
+    assert network.config.mask_token_id == tokenizer.mask_token_id is not None
+    assert network.config.vocab_size % 8 == 0
+    assert network.config.vocab_size >= len(tokenizer)
+
+
+@pytest.mark.parametrize("bad", [{"hiden_size": 4}, {"hidden_size": "big"}, {"hidden_size": 15}])
+def test_networks_that_cannot_be_built_are_refused(bad: dict[str, object]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        new_network(TrainingRecipe(network=bad), TOKENIZER)
+    assert "\n" not in str(caught.value)
+    assert "hid" in str(caught.value)

@@ -61,10 +61,12 @@ def main(
     lm = td.load(model, device="cpu")
     train, test = _by_source(data, "train"), _by_source(data, "test")
     encode = lm.format.document
-    baseline = NGram(_stream(encode([t for texts in train.values() for t in texts])), order, vocab=lm.vocab_size)
+    baseline = NGram(
+        _stream(encode([t for texts in train.values() for t in texts])), order, vocab=lm.vocab_size
+    )
     unigram = NGram(_stream(encode([t for texts in train.values() for t in texts])), 1, vocab=lm.vocab_size)
     lines = [
-        f"| test text | windows | nats per token | bits per byte | {order}-gram, bits per byte | unigram, bits per byte |",
+        f"| test text | windows | nats per token | bits per byte | {order}-gram | unigram |",
         "|---|---|---|---|---|---|",
     ]
     parts: list[Part] = []
@@ -72,18 +74,24 @@ def main(
         ids = encode(texts)
         tokens, size = sum(map(len, ids)), sum(len(text.encode()) for text in texts)
         bound = measure(lm, ids, size / tokens, windows=windows, masks=masks, seed=seed)
-        nlls = [-float(g.log_probabilities(_stream(ids), lm.format.end_id or 0).sum()) for g in (baseline, unigram)]
+        nlls = [
+            -float(g.log_probabilities(_stream(ids), lm.format.end_id or 0).sum())
+            for g in (baseline, unigram)
+        ]
         parts.append(Part(bound, nlls[0], nlls[1], tokens, size))
         lines.append(_row(source, parts[-1]))
     lines.append(_row("all", _total(parts)))
     samples = list(_samples(lm, length))
-    command = f"python benchmarks/card.py --model {model} --data STORIES --windows {windows} --masks {masks} --seed {seed}"
+    options = f"--windows {windows} --masks {masks} --length {length} --seed {seed}"
+    command = f"python benchmarks/card.py --model {model} --data STORIES {options}"
+    share = _known_words(samples, train)
     text = "\n\n".join(
         [
             f"# {lm.name}: held-out bound and samples",
             f"{machine()}. Command: `{command}`",
             "\n".join(lines),
-            f"Words of the samples below that occur in the training text: {_known_words(samples, train):.1%}.",
+            f"{order}-gram and unigram in bits per byte. Words of the samples that occur in the training text: "
+            f"{share:.1%}.",
             "## Samples by seed",
             *(
                 f"Seed {seed}, prompt {prompt!r}:\n\n> " + text.strip().replace("\n", "\n> ")
@@ -97,7 +105,13 @@ def main(
 
 
 def measure(
-    lm: td.DiffusionLM, ids: Sequence[Sequence[int]], bytes_per_token: float, *, windows: int, masks: int, seed: int
+    lm: td.DiffusionLM,
+    ids: Sequence[Sequence[int]],
+    bytes_per_token: float,
+    *,
+    windows: int,
+    masks: int,
+    seed: int,
 ) -> Bound:
     """The bound over a sample of the windows; the error is that of the mean over windows."""
     blocks = [row for row in pack_blocks(ids, lm.longest) if len(row) == lm.longest]
@@ -130,7 +144,8 @@ def _row(name: str, part: Part) -> str:
     bound, scale = part.bound, math.log(2) * part.bytes
     return (
         f"| {name} | {bound.windows} | {bound.nats:.3f} ± {bound.nats_error:.3f} | "
-        f"{bound.bits_per_byte:.3f} ± {bound.bits_error:.3f} | {part.ngram / scale:.3f} | {part.unigram / scale:.3f} |"
+        f"{bound.bits_per_byte:.3f} ± {bound.bits_error:.3f} | "
+        f"{part.ngram / scale:.3f} | {part.unigram / scale:.3f} |"
     )
 
 
@@ -147,7 +162,7 @@ def _known_words(samples: Sequence[tuple[int, str, str]], train: Mapping[str, li
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W\d_]+(?:['’][^\W\d_]+)?", text.lower())
+    return re.findall(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?", text.lower())
 
 
 def _stream(ids: Sequence[Sequence[int]]) -> np.ndarray:

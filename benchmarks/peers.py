@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 @torch.inference_mode()
 def confidence_loop(model: nn.Module, tokens: Tensor, mask_id: int, steps: int) -> Tensor:
-    """RoBERTa diffusion of 2025-11, driven to a number of steps: logits everywhere, argmax, the surest are kept.
+    """RoBERTa diffusion of 2025-11, driven to a number of steps: all logits, argmax, the surest kept.
 
     Its own rule keeps what is above a threshold; here the share due is kept at each step, so that every
     contestant makes the same number of network calls.
@@ -26,7 +26,7 @@ def confidence_loop(model: nn.Module, tokens: Tensor, mask_id: int, steps: int) 
 def filtered_loop(
     model: nn.Module, tokens: Tensor, mask_id: int, steps: int, generator: torch.Generator
 ) -> Tensor:
-    """DiffusionBert with Prefix and RoBERTa diffusion of 2025-06: every position filtered and drawn by itself.
+    """DiffusionBert with Prefix and RoBERTa diffusion of 2025-06: every position filtered by itself.
 
     Logits everywhere, top-k 50, then top-p 0.95, one position after the other in Python; then each position
     is masked again with the probability of the step.

@@ -1,6 +1,6 @@
 """Wall-clock of our sampling loop against the loops of earlier systems, on the same weights and steps.
 
-    python benchmarks/sampling.py --size base --rounds 5 --save docs/results/sampling-base.md
+python benchmarks/sampling.py --size base --rounds 5 --save docs/results/sampling-base.md
 """
 
 from pathlib import Path
@@ -15,7 +15,9 @@ import textdiffusion as td
 from textdiffusion.denoisers.masked_lm import MaskedLMDenoiser
 
 
-def main(size: str = "base", rounds: int = 5, steps: int = 10, seed: int = 0, save: Path | None = None) -> None:
+def main(
+    size: str = "base", rounds: int = 5, steps: int = 10, seed: int = 0, save: Path | None = None
+) -> None:
     """Race on 256 tokens: 16 of prompt, 240 new."""
     model = network(size, seed=seed).eval()
     prompt = torch.randint(5, 8192, (1, 16), generator=torch.Generator().manual_seed(seed))
@@ -24,7 +26,9 @@ def main(size: str = "base", rounds: int = 5, steps: int = 10, seed: int = 0, sa
 
     def ours(sampler: str, **options: float) -> object:
         draws = torch.Generator().manual_seed(seed)
-        return td.sample(denoiser, tokens, mask_id=MASK_ID, sampler=sampler, steps=steps, generator=draws, **options)
+        return td.sample(
+            denoiser, tokens, mask_id=MASK_ID, sampler=sampler, steps=steps, generator=draws, **options
+        )
 
     contestants = {
         "earlier: confidence loop (001, 2025-11)": lambda: confidence_loop(model, tokens, MASK_ID, steps),
@@ -40,7 +44,8 @@ def main(size: str = "base", rounds: int = 5, steps: int = 10, seed: int = 0, sa
     parts = [
         f"# Sampling, {size}: {steps} steps, 240 new tokens after 16, batch 1, float32",
         f"{machine()}; {rounds} rounds in turn after a warm-up, seed {seed}.",
-        f"Command: `python benchmarks/sampling.py --size {size} --rounds {rounds} --steps {steps} --seed {seed}`",
+        f"Command: `python benchmarks/sampling.py --size {size} --rounds {rounds} "
+        f"--steps {steps} --seed {seed}`",
         "Speed relative to the confidence loop:",
         table(seconds, "earlier: confidence loop (001, 2025-11)", 240, "tokens"),
         "Speed relative to the per-position filter:",

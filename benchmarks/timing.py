@@ -30,9 +30,8 @@ def table(seconds: Mapping[str, list[float]], against: str, work: float, unit: s
     for name, runs in seconds.items():
         ratio = statistics.median(base / own for base, own in zip(seconds[against], runs, strict=True))
         middle = statistics.median(runs)
-        lines.append(
-            f"| {name} | {middle:.2f} | {min(runs):.2f}-{max(runs):.2f} | {work / middle:,.0f} | {ratio:.2f} |"
-        )
+        spread = f"{min(runs):.2f}-{max(runs):.2f}"
+        lines.append(f"| {name} | {middle:.2f} | {spread} | {work / middle:,.0f} | {ratio:.2f} |")
     return "\n".join(lines)
 
 
@@ -41,10 +40,11 @@ def machine() -> str:
     name = platform.processor() or platform.machine()
     listing = Path("/proc/cpuinfo")
     if listing.exists():
-        found = [line.split(":")[1].strip() for line in listing.read_text().splitlines() if "model name" in line]
+        found = [
+            line.split(":")[1].strip() for line in listing.read_text().splitlines() if "model name" in line
+        ]
         name = found[0] if found else name
     import transformers
 
-    return (
-        f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, transformers {transformers.__version__}"
-    )
+    versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
+    return f"{name}, {torch.get_num_threads()} threads, {versions}"

@@ -1,6 +1,6 @@
 """Training speed of our Trainer against transformers' own with logits at every position.
 
-    python benchmarks/training.py --size base --batch-size 2 --rounds 3 --save docs/results/training-base.md
+python benchmarks/training.py --size base --batch-size 2 --rounds 3 --save docs/results/training-base.md
 """
 
 import tempfile
@@ -79,7 +79,9 @@ def _training(
     recipe = TrainingRecipe(batch_size=batch_size, learning_rate=5e-5, seed=seed)
     data = [{"input_ids": row} for row in rows]
     trainers = {
-        "full": lambda: transformers.Trainer(model, arguments, train_dataset=data, data_collator=_masked(seed)),
+        "full": lambda: transformers.Trainer(
+            model, arguments, train_dataset=data, data_collator=_masked(seed)
+        ),
         "ours": lambda: DiffusionTrainer(
             model=model,
             args=arguments,

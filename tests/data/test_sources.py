@@ -318,6 +318,8 @@ def test_repeats_weigh_groups_against_each_other(tmp_path: Path) -> None:
     documents = list(
         read_documents(str(tmp_path), repeats=Repeats("source", {"a": 2.0, "b": 0.5, "c": 0.0})),
     )
-    assert sorted(text for text in documents if text[0] == "a") == sorted(f"a{i}" for i in range(4) for _ in "12")
+    assert sorted(text for text in documents if text[0] == "a") == sorted(
+        f"a{i}" for i in range(4) for _ in "12"
+    )
     assert len([text for text in documents if text[0] == "b"]) == 2
     assert not [text for text in documents if text[0] == "c"]

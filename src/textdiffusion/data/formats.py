@@ -92,7 +92,7 @@ def choose_field(fields: Sequence[str], strings: Sequence[str], *, wanted: str |
 
 @dataclass(frozen=True)
 class Repeats:
-    """How often the documents of each group are read in one pass: a way to weigh sources against each other."""
+    """How often the documents of each group are read in one pass: a way to weigh sources."""
 
     field: str | None = None
     """Field that names the group; None reads every document once."""
@@ -221,7 +221,9 @@ def _read_parquet(path: Path, fields: Fields) -> Iterator[str]:
                 strings = [name for name, kind in kinds if pyarrow.types.is_string(kind)]
                 field = choose_field(names, strings, wanted=fields.text, where=str(path))
                 group = fields.repeats.field
-                columns = [name for name in dict.fromkeys((field, group)) if name is not None and name in names]
+                columns = [
+                    name for name in dict.fromkeys((field, group)) if name is not None and name in names
+                ]
                 for batch in table.iter_batches(batch_size=256, columns=columns):
                     rows = ((str(path), row) for row in batch.to_pylist())
                     yield from texts_of_rows(rows, replace(fields, text=field))

@@ -62,7 +62,7 @@ class DiffusionTrainer(transformers.Trainer):
 
     @property
     def _rows_per_step(self) -> int:
-        return self.recipe.batch_size * self.args.world_size * self.args.gradient_accumulation_steps
+        return int(self.recipe.batch_size * self.args.world_size * self.args.gradient_accumulation_steps)
 
     @property
     def network(self) -> nn.Module:
@@ -160,7 +160,7 @@ class DiffusionTrainer(transformers.Trainer):
             self.meter = LevelMeter.of_numbers(json.loads(saved.read_text(encoding="utf-8")))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> "Sampler[int] | None":
-        """The order of the rows; transformers' own is lost when a run goes on in a later epoch."""
+        """The order of the rows; transformers' own ends an epoch otherwise on another number of processes."""
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
         if isinstance(rows, torch.utils.data.IterableDataset):
             return None

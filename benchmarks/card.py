@@ -90,8 +90,8 @@ def main(
             f"# {lm.name}: held-out bound and samples",
             f"{machine()}. Command: `{command}`",
             "\n".join(lines),
-            f"{order}-gram and unigram in bits per byte. Words of the samples that occur in the training text: "
-            f"{share:.1%}.",
+            f"{order}-gram and unigram in bits per byte. "
+            f"Words of the samples that occur in the training text: {share:.1%}.",
             "## Samples by seed",
             *(
                 f"Seed {seed}, prompt {prompt!r}:\n\n> " + text.strip().replace("\n", "\n> ")

@@ -88,6 +88,8 @@ class TrainingRecipe:
     """Distribution of the mask rate under cross-entropy: uniform, steps or weighted."""
     mask_rate_settings: Mapping[str, Any] = field(default_factory=dict)
     """The distribution's own settings, e.g. {low: 0.15, high: 0.99} or {count: 10}."""
+    causal_steps: int = 0
+    """Steps at the start in which a network of our own learns next tokens instead, which teaches it faster."""
     prefix_length: int = 0
     """Leading tokens of each row that are never noised, as a prompt is not."""
     random_prefix: bool = False
@@ -158,7 +160,7 @@ class TrainingRecipe:
         for name in ("length", "batch_size", "accumulation", "vocab_size", "log_every", "save_every", "keep"):
             if self.__dict__[name] < 1:
                 raise SettingsError(f"{name} is {self.__dict__[name]}; it must be at least 1.")
-        for name in ("prefix_length", "eval_every", "eval_rows", "sample_every"):
+        for name in ("causal_steps", "prefix_length", "eval_every", "eval_rows", "sample_every"):
             if self.__dict__[name] < 0:
                 raise SettingsError(f"{name} is {self.__dict__[name]}; it must be 0 or more.")
         for name in ("ema", "validation_share"):

@@ -15,7 +15,7 @@ from torch.utils.data import Sampler
 from ..canvas import Canvas
 from ..corruptions import Corruption
 from ..denoisers.masked_lm import MaskedLMDenoiser
-from ..objectives import CountNelbo, Nelbo, Objective, Scores
+from ..objectives import CountNelbo, Nelbo, NextToken, Objective, Scores
 from ..randomness import RowGenerator
 from .collate import IGNORED
 from .levels import LevelMeter
@@ -96,9 +96,11 @@ class DiffusionTrainer(transformers.Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Nats per editable token; divided by the items of all processes and micro-batches of the step."""
-        scores = self._scores(model, self.objective, inputs)
+        causal = self.state.global_step < self.recipe.causal_steps
+        scores = self._scores(model, NextToken() if causal else self.objective, inputs)
         editable = inputs["labels"] != IGNORED
-        self.meter.add(LevelMeter.rows(scores, editable))
+        if not causal:  # next tokens have no noise level
+            self.meter.add(LevelMeter.rows(scores, editable))
         items = editable.sum() if num_items_in_batch is None else num_items_in_batch
         loss = scores.nats.sum() / torch.as_tensor(items).clamp(min=1)
         # Every process divides by the items of all, and the gradients are then averaged over processes.

@@ -258,6 +258,20 @@ def test_reports_hold_losses_by_level(recipe: Recipe, run: Run) -> None:
     assert all(0.0 <= first[f"accuracy_to_{edge}"] <= 1.0 for edge in (25, 50, 75, 100))
 
 
+def test_a_causal_start_learns_next_tokens_and_has_no_noise_levels(recipe: Recipe, run: Run) -> None:
+    def reports(name: str, **changes: Any) -> list[dict[str, float]]:
+        output = str(Path(recipe().output) / name)
+        run(recipe(steps=4, save_every=4, log_every=1, output=output, **changes))
+        state = json.loads((Path(output) / "checkpoints/checkpoint-4/trainer_state.json").read_text())
+        return [entry for entry in state["log_history"] if "loss" in entry]
+
+    causal = reports("causal", objective="cross-entropy", causal_steps=2)
+    levels = [any(name.startswith("loss_at_") for name in entry) for entry in causal]
+    assert levels == [False, False, True, True]
+    plain = reports("plain", objective="next-token")
+    assert [entry["loss"] for entry in causal[:2]] == [entry["loss"] for entry in plain[:2]]
+
+
 def test_the_learning_rate_rises_for_its_share_of_the_steps_and_falls(recipe: Recipe, run: Run) -> None:
     run(recipe(steps=20, save_every=20, log_every=1, warmup=0.25, learning_rate=1e-3))
     state = json.loads((Path(recipe().output) / "checkpoints/checkpoint-20/trainer_state.json").read_text())

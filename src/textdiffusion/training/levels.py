@@ -33,12 +33,16 @@ class LevelMeter:
         parts = (scores.nats, editable, scores.cross_entropy, scores.correct, scores.asked)
         return torch.stack([*(part.detach().float().sum(1) for part in parts), scores.rate.float()], dim=1)
 
+    def add_unlevelled(self, rows: Tensor) -> None:
+        """Take in some rows that have no noise level."""
+        self.totals = move(self.totals, rows.device) + move(rows[:, :2], rows.device).sum(0)
+
     def add(self, rows: Tensor) -> None:
         """Take in some rows."""
+        self.add_unlevelled(rows)
         numbers, rate = move(rows[:, :5], rows.device).T, rows[:, 5].contiguous()
         level = (rate * LEVELS).round().clamp(1, LEVELS).long() - 1
         bucket = torch.bucketize(rate, torch.tensor(BUCKETS[:-1], device=rate.device))
-        self.totals = move(self.totals, rows.device) + numbers[:2].sum(1)
         self.sums = move(self.sums, rows.device).index_add(1, level, numbers[2:])
         self.buckets = move(self.buckets, rows.device).index_add(1, bucket, numbers[3:])
 

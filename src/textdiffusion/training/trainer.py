@@ -99,8 +99,8 @@ class DiffusionTrainer(transformers.Trainer):
         causal = self.state.global_step < self.recipe.causal_steps
         scores = self._scores(model, NextToken() if causal else self.objective, inputs)
         editable = inputs["labels"] != IGNORED
-        if not causal:  # next tokens have no noise level
-            self.meter.add(LevelMeter.rows(scores, editable))
+        add = self.meter.add_unlevelled if causal else self.meter.add
+        add(LevelMeter.rows(scores, editable))
         items = editable.sum() if num_items_in_batch is None else num_items_in_batch
         loss = scores.nats.sum() / torch.as_tensor(items).clamp(min=1)
         # Every process divides by the items of all, and the gradients are then averaged over processes.

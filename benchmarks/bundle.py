@@ -1,6 +1,6 @@
 """Puts a trained model into the package as `starter`, its weights rounded to float16 to halve the download.
 
-    python benchmarks/bundle.py --model runs/starter
+python benchmarks/bundle.py --model runs/starter
 """
 
 import json

@@ -89,7 +89,7 @@ class TrainingRecipe:
     mask_rate_settings: Mapping[str, Any] = field(default_factory=dict)
     """The distribution's own settings, e.g. {low: 0.15, high: 0.99} or {count: 10}."""
     causal_steps: int = 0
-    """Steps at the start in which a network of our own learns next tokens instead, which teaches it faster."""
+    """Steps at the start in which a new network learns next tokens instead, which teaches it faster."""
     prefix_length: int = 0
     """Leading tokens of each row that are never noised, as a prompt is not."""
     random_prefix: bool = False

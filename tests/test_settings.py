@@ -129,7 +129,6 @@ def test_files_that_are_no_settings_are_named(tmp_path: Path) -> None:
         {"betas": (0.9, 1.0)},
         {"epochs": 0.0},
         {"streaming": True},
-        {"precision": "fp8"},
         {"report_to": "paper"},
         {"decay": "reduce_lr_on_plateau"},
         {"noise_schedule_settings": {"power": 2.0}},
@@ -143,7 +142,9 @@ def test_recipes_that_cannot_work_are_refused(bad: dict[str, Any]) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("key", ["arrange", "noise", "noise_schedule", "objective", "mask_rates"])
+@pytest.mark.parametrize(
+    "key", ["arrange", "noise", "noise_schedule", "objective", "mask_rates", "precision"]
+)
 def test_unknown_names_in_a_recipe_are_refused_before_any_data_are_read(key: str) -> None:
     with pytest.raises(UnknownNameError, match="Known: "):
         TrainingRecipe(**{"objective": "cross-entropy", key: "nonsense"})

@@ -10,6 +10,7 @@ from torch.optim.adamw import adamw
 from transformers import PreTrainedModel
 
 from ..registry import Registry
+from .precision import PRECISIONS
 from .recipe import TrainingRecipe
 
 _NS_STEPS = 5
@@ -110,7 +111,7 @@ def _muon(model: nn.Module, recipe: TrainingRecipe) -> Optimizer:
             {"params": tables + vectors, "lr": recipe.learning_rate, "weight_decay": 0.0, "matrices": False},
         ],
         betas=_betas(recipe),
-        dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float32,
+        dtype=PRECISIONS[recipe.precision](next(model.parameters()).device),
     )
 
 

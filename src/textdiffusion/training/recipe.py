@@ -15,8 +15,8 @@ from ..mask_rates import MASK_RATES
 from ..objectives import OBJECTIVES, CrossEntropy, Objective
 from ..schedules import SCHEDULES
 from ..settings import from_mapping, read_mapping
+from .precision import PRECISIONS
 
-PRECISIONS = ("float32", "bf16")
 DECAYS = (
     "cosine",
     "linear",
@@ -125,7 +125,7 @@ class TrainingRecipe:
     ema: float = 0.0
     """Decay of a moving average of the weights, which is then what is measured last and saved; 0 is off."""
     precision: str = "float32"
-    """float32, or bf16 (activations in bfloat16, weights in float32)."""
+    """float32, bf16 (weights stay in float32), or auto: bf16 where the device multiplies it itself."""
     compile: bool = False
     """Compile the layers with torch.compile."""
     device: str = DEVICES[0]
@@ -186,7 +186,7 @@ class TrainingRecipe:
             raise SettingsError("streaming reads data without a known end; give the number of steps.")
 
     def _check_names(self) -> None:
-        _one_of("precision", self.precision, PRECISIONS)
+        PRECISIONS[self.precision]
         _one_of("report_to", self.report_to, REPORTERS)
         _one_of("decay", self.decay, DECAYS)
         ARRANGEMENTS[self.arrange]

@@ -1,7 +1,6 @@
 """A training from its recipe to a finished model folder."""
 
 import importlib.util
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,12 @@ from .callbacks import Average, Report, Samples, StopOnInterrupt, StopWhenBroken
 from .collate import CanvasCollator
 from .levels import diagnose
 from .optimizers import OPTIMIZERS
+from .precision import PRECISIONS
 from .prepare import Prepared, prepare
 from .recipe import TrainingRecipe
 from .resume import last_checkpoint, remove_halves
 from .trainer import DiffusionTrainer
 
-logger = logging.getLogger(__name__)
 CHECKPOINTS = "checkpoints"
 SAMPLE_LENGTH = 64
 
@@ -152,8 +151,6 @@ def _trainer(
 
 def _arguments(recipe: TrainingRecipe) -> transformers.TrainingArguments:
     device = choose_device(recipe.device)
-    if recipe.precision == "bf16" and device.type == "cpu" and not fast_bf16():
-        logger.warning("this CPU emulates bfloat16, which is many times slower than float32")
     arguments = transformers.TrainingArguments(
         output_dir=str(Path(recipe.output) / CHECKPOINTS),
         per_device_train_batch_size=recipe.batch_size,
@@ -165,7 +162,7 @@ def _arguments(recipe: TrainingRecipe) -> transformers.TrainingArguments:
         warmup_steps=recipe.warmup,
         lr_scheduler_type=recipe.decay,
         max_grad_norm=recipe.clip,
-        bf16=recipe.precision == "bf16",
+        bf16=PRECISIONS[recipe.precision](device) is torch.bfloat16,
         use_cpu=device.type == "cpu",
         seed=recipe.seed,
         logging_steps=recipe.log_every,
@@ -184,11 +181,6 @@ def _arguments(recipe: TrainingRecipe) -> transformers.TrainingArguments:
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1  # one process drives one device; torchrun starts a process for each
     return arguments
-
-
-def fast_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices itself."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def compile_layers(model: nn.Module) -> None:

@@ -75,6 +75,7 @@ def _checkpoint(
         noise_schedule_settings=recipe.noise_schedule_settings,
         length=recipe.length,
         learns_end=recipe.learn_end,
+        decoding=recipe.decoding,
     )
     start = str(resume_from) if resume_from is not None else recipe.model
     if start:

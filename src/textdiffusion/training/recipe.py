@@ -11,6 +11,7 @@ from ..data.clean import TEXT_CLEANERS
 from ..data.packing import ARRANGEMENTS
 from ..device import DEVICES
 from ..errors import SettingsError
+from ..generation import Decoding
 from ..mask_rates import MASK_RATES
 from ..objectives import OBJECTIVES, CrossEntropy, Objective
 from ..schedules import SCHEDULES
@@ -96,6 +97,9 @@ class TrainingRecipe:
     """Draw each row's prefix from 0 to `prefix_length`, so that prompts of any length are familiar."""
     learn_end: bool = True
     """Noise and score the tokens that end and begin a text too, so that the model learns to end."""
+
+    decoding: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of a generation that suit the model, e.g. {top_p: 0.9}; they are saved with it."""
 
     # Optimisation
     epochs: float = 1.0
@@ -187,6 +191,7 @@ class TrainingRecipe:
 
     def _check_names(self) -> None:
         PRECISIONS[self.precision]
+        Decoding().changed(self.decoding)
         _one_of("report_to", self.report_to, REPORTERS)
         _one_of("decay", self.decay, DECAYS)
         ARRANGEMENTS[self.arrange]

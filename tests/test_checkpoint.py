@@ -1,12 +1,14 @@
 """Model folders: what is wrong is said in one line, and writing one never breaks what was there."""
 
 import json
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.utils import logging as hub_logging
 from transformers import BertConfig, BertModel
 
 import textdiffusion as td
@@ -126,6 +128,19 @@ def test_a_folder_that_is_not_there_offers_its_neighbours(folder: Path) -> None:
         load_checkpoint(str(folder.parent / "nowhere" / "at-all"))
     with pytest.raises(CheckpointError, match="no model at"):
         load_tokenizer(str(folder.parent / "nowhere"))
+
+
+def test_a_mistyped_folder_beside_others_is_no_hub_id(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent.parent)
+    with pytest.raises(CheckpointError, match=r"no model at .*Did you mean my-model\?"):
+        load_checkpoint(f"{folder.parent.name}/my-modle")
+
+
+def test_the_hub_keeps_silent_while_a_model_is_loaded() -> None:
+    before = hub_logging.get_verbosity()
+    with module.quiet_transformers():
+        assert not hub_logging.get_logger("huggingface_hub.utils._http").isEnabledFor(logging.WARNING)
+    assert hub_logging.get_verbosity() == before
 
 
 def test_a_hub_id_without_network_is_one_line() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -196,14 +197,17 @@ def write_settings(folder: Path, settings: ModelSettings) -> None:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keep the progress bars and tables of transformers off the terminal; what matters is said by us."""
+    """Keep the bars, tables and retries of transformers and the Hub off the terminal; we say what matters."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    hub_level = hub_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(level)
+        hub_logging.set_verbosity(hub_level)
         if bars:
             transformers_logging.enable_progress_bar()
 
@@ -280,7 +284,8 @@ def _parts(path: Path) -> dict[str, bool]:
 
 def _may_be_hub_id(name: str) -> bool:
     parts = name.split("/")
-    return len(parts) <= 2 and all(part and part[0].isalnum() for part in parts)
+    beside = len(parts) == 2 and Path(name).parent.is_dir()  # a mistyped folder, not an owner on the Hub
+    return len(parts) <= 2 and not beside and all(part and part[0].isalnum() for part in parts)
 
 
 def config_of(name: str) -> Any:

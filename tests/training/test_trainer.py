@@ -265,7 +265,7 @@ def test_a_causal_start_learns_next_tokens_and_has_no_noise_levels(recipe: Recip
         state = json.loads((Path(output) / "checkpoints/checkpoint-4/trainer_state.json").read_text())
         return [entry for entry in state["log_history"] if "loss" in entry]
 
-    causal = reports("causal", objective="cross-entropy", causal_steps=2)
+    causal = reports("causal", objective="cross-entropy", causal_share=0.5)
     levels = [any(name.startswith("loss_at_") for name in entry) for entry in causal]
     assert levels == [False, False, True, True]
     plain = reports("plain", objective="next-token")

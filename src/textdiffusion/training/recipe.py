@@ -89,8 +89,8 @@ class TrainingRecipe:
     """Distribution of the mask rate under cross-entropy: uniform, steps or weighted."""
     mask_rate_settings: Mapping[str, Any] = field(default_factory=dict)
     """The distribution's own settings, e.g. {low: 0.15, high: 0.99} or {count: 10}."""
-    causal_steps: int = 0
-    """Steps at the start in which a new network learns next tokens instead, which teaches it faster."""
+    causal_share: float = 0.0
+    """Share of the steps at the start in which a new network learns next tokens instead; that is faster."""
     prefix_length: int = 0
     """Leading tokens of each row that are never noised, as a prompt is not."""
     random_prefix: bool = False
@@ -164,10 +164,10 @@ class TrainingRecipe:
         for name in ("length", "batch_size", "accumulation", "vocab_size", "log_every", "save_every", "keep"):
             if self.__dict__[name] < 1:
                 raise SettingsError(f"{name} is {self.__dict__[name]}; it must be at least 1.")
-        for name in ("causal_steps", "prefix_length", "eval_every", "eval_rows", "sample_every"):
+        for name in ("prefix_length", "eval_every", "eval_rows", "sample_every"):
             if self.__dict__[name] < 0:
                 raise SettingsError(f"{name} is {self.__dict__[name]}; it must be 0 or more.")
-        for name in ("ema", "validation_share"):
+        for name in ("ema", "validation_share", "causal_share"):
             if not 0.0 <= self.__dict__[name] < 1.0:
                 raise SettingsError(f"{name} {self.__dict__[name]} must be at least 0 and below 1.")
         for name in ("learning_rate", "muon_learning_rate", "weight_decay", "warmup", "clip"):
@@ -186,6 +186,11 @@ class TrainingRecipe:
             raise SettingsError(f"epochs is {self.epochs} and steps {self.steps}; one must be above 0.")
         if len(self.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in self.betas):
             raise SettingsError(f"betas are {list(self.betas)}; give two numbers from 0 to below 1.")
+        if self.causal_share > 0.0 and self.model:
+            raise SettingsError(
+                f"causal_share {self.causal_share} is for a new network, but model is {self.model!r}; leave "
+                "out one of them."
+            )
         if self.streaming and self.steps < 1:
             raise SettingsError("streaming reads data without a known end; give the number of steps.")
 

@@ -96,7 +96,7 @@ class DiffusionTrainer(transformers.Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Nats per editable token; divided by the items of all processes and micro-batches of the step."""
-        causal = self.state.global_step < self.recipe.causal_steps
+        causal = self.state.global_step < round(self.recipe.causal_share * self.state.max_steps)
         scores = self._scores(model, NextToken() if causal else self.objective, inputs)
         editable = inputs["labels"] != IGNORED
         add = self.meter.add_unlevelled if causal else self.meter.add

@@ -143,6 +143,21 @@ def test_the_hub_keeps_silent_while_a_model_is_loaded() -> None:
     assert hub_logging.get_verbosity() == before
 
 
+@pytest.mark.parametrize("has_settings", [True, False])
+def test_a_model_of_the_hub_keeps_its_settings(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, has_settings: bool
+) -> None:
+    model = folder.parent / "cache/models--me--mine"
+    (model / "refs").mkdir(parents=True)
+    (model / "refs/main").write_text("0" * 40)
+    shutil.copytree(folder, model / "snapshots" / ("0" * 40))
+    if not has_settings:
+        (model / "snapshots" / ("0" * 40) / "diffusion.json").unlink()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder.parent / "cache"))
+    expected = ModelSettings(length=32, learns_end=True) if has_settings else ModelSettings()
+    assert load_checkpoint("me/mine").settings == expected
+
+
 def test_a_hub_id_without_network_is_one_line() -> None:
     with pytest.raises(CheckpointError, match="cannot load the tokenizer of 'nobody/nothing-here'") as caught:
         load_checkpoint("nobody/nothing-here")

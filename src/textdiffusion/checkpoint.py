@@ -21,6 +21,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging as transformers_logging
+from transformers.utils.hub import cached_file
 
 from .corruptions import CORRUPTIONS, Corruption
 from .denoisers import transformer  # registers our network with the Auto classes
@@ -79,9 +80,9 @@ def load_checkpoint(name: str, *, dtype: str = "auto") -> Checkpoint:
         IncompatibleError: no masked language model, or tokenizer and weights do not belong together.
     """
     place = find(name)
-    settings = _read_settings(place, name)
     with quiet_transformers():
         tokenizer = _guarded(name, "tokenizer", lambda: AutoTokenizer.from_pretrained(place))
+        settings = _read_settings(place, name)
         model, found = _guarded(
             name,
             "weights",
@@ -201,7 +202,7 @@ def quiet_transformers() -> Iterator[None]:
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     hub_level = hub_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
-    hub_logging.set_verbosity_error()
+    hub_logging.set_verbosity(logging.ERROR)
     transformers_logging.disable_progress_bar()
     try:
         yield
@@ -249,8 +250,8 @@ def _check_weights(name: str, found: Mapping[str, Any]) -> None:
 
 
 def _read_settings(place: str, name: str) -> ModelSettings:
-    path = Path(place) / SETTINGS_FILE
-    if not path.exists():
+    path = _settings_file(place, name)
+    if path is None:
         return ModelSettings()  # a plain masked language model, which may be sampled from as it is
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -259,6 +260,16 @@ def _read_settings(place: str, name: str) -> ModelSettings:
             f"{path} cannot be read ({error}); the model folder {name!r} is damaged."
         ) from None
     return from_mapping(ModelSettings, data, where=f"{path}: ")
+
+
+def _settings_file(place: str, name: str) -> Path | None:
+    """The `diffusion.json` of a folder, or of a Hub id as its cache has it; None where there is none."""
+    if Path(place).is_dir():
+        path = Path(place) / SETTINGS_FILE
+        return path if path.exists() else None
+    kinds = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+    found = _guarded(name, "settings", lambda: cached_file(place, SETTINGS_FILE, **kinds))
+    return None if found is None else Path(found)
 
 
 def _guarded(name: str, part: str, load: Callable[[], Any]) -> Any:

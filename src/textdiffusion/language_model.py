@@ -8,7 +8,7 @@ import torch
 
 from .canvas import Canvas
 from .checkpoint import Checkpoint, ModelSettings, load_checkpoint
-from .corruptions import Absorbing, Corruption
+from .corruptions import Absorbing, Corruption, Mixture
 from .denoisers.masked_lm import MaskedLMDenoiser
 from .device import DEVICES, choose_device
 from .errors import SettingsError
@@ -190,9 +190,11 @@ class DiffusionLM:
         return self.settings.learns_end and not task.inside
 
     def _process(self, sampler: Sampler) -> Corruption:
-        """The training's noise, or the masks in it for samplers that write masks alone."""
-        if self.corruption.masks_only or isinstance(sampler, Posterior):
-            return self.corruption
+        """The training's noise, or the masks in it, if any, for samplers that write masks alone."""
+        noise = self.corruption
+        maskless = isinstance(noise, Mixture) and noise.shares.mask == 0.0
+        if noise.masks_only or maskless or isinstance(sampler, Posterior):
+            return noise
         return Absorbing(self.format.mask_id, self.corruption.schedule)
 
     def _check_room(self, given: int, new: int) -> None:

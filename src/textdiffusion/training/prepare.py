@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, IterableDataset, Subset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..checkpoint import Checkpoint, ModelSettings, check_vocabulary, load_checkpoint, load_tokenizer
+from ..corruptions import Mixture
 from ..data.clean import CleanedDocuments
 from ..data.formats import Repeats
 from ..data.packing import ARRANGEMENTS, TokenRows
@@ -75,7 +76,7 @@ def _checkpoint(
         noise_schedule_settings=recipe.noise_schedule_settings,
         length=recipe.length,
         learns_end=recipe.learn_end,
-        decoding=recipe.decoding,
+        decoding={**_suited(recipe), **recipe.decoding},
     )
     start = str(resume_from) if resume_from is not None else recipe.model
     if start:
@@ -88,6 +89,12 @@ def _checkpoint(
         return Checkpoint(loaded.model.train(), loaded.tokenizer, settings)
     tokenizer = _tokenizer(recipe, texts, console)
     return Checkpoint(new_network(recipe, tokenizer), tokenizer, settings)
+
+
+def _suited(recipe: TrainingRecipe) -> dict[str, Any]:
+    """The decoding that the noise demands: a network that never saw a mask cannot be sampled from masks."""
+    noise = ModelSettings(noise=recipe.noise).corruption(mask_id=0, vocab_size=2)
+    return {"sampler": "posterior"} if isinstance(noise, Mixture) and noise.shares.mask == 0.0 else {}
 
 
 def _tokenizer(recipe: TrainingRecipe, texts: Iterable[str], console: Console) -> PreTrainedTokenizerBase:

@@ -8,6 +8,7 @@ import torch
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader
 from transformers import AutoModelForMaskedLM, PreTrainedTokenizerBase
 
 import textdiffusion as td
@@ -66,6 +67,27 @@ def test_each_batch_draws_anew_and_the_seed_gives_it_again() -> None:
     first, second = one(rows), one(rows)
     assert not torch.equal(first["labels"], second["labels"])
     assert torch.equal(first["labels"], other(rows)["labels"])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_workers_epochs_and_ranks_draw_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker has a copy of the collator that begins anew each epoch."""
+    rows: Any = [{"input_ids": list(range(10, 40))} for _ in range(8)]
+    collate = DiffusionCollator(FORMAT, seed=3)
+    torch.manual_seed(0)
+    loader = DataLoader(rows, batch_size=2, num_workers=2, collate_fn=collate, multiprocessing_context="fork")
+    drawn = [batch["labels"] for _ in range(2) for batch in loader]
+    ranks = []
+    for rank in range(3):
+        monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        ranks.append(DiffusionCollator(FORMAT, seed=3)(rows[:2])["labels"])
+    assert len({tuple(labels.flatten().tolist()) for labels in [*drawn, *ranks]}) == 8 + 3
+    monkeypatch.undo()
+    assert torch.equal(DiffusionCollator(FORMAT, seed=3)(rows[:2])["labels"], ranks[0])
+    torch.manual_seed(0)
+    again = [batch["labels"] for _ in range(2) for batch in loader]
+    assert all(torch.equal(one, other) for one, other in zip(drawn, again, strict=True))
 
 
 @pytest.mark.parametrize("kind", ["bert", "ours"])

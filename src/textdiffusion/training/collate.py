@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from ..canvas import Canvas
 from ..mask_rates import MaskRates, StepRates
@@ -47,7 +50,8 @@ class DiffusionCollator:
     Gives `input_ids` with the struck tokens masked and `labels` that are the true ids there and -100
     elsewhere, so that any masked language model's own loss is the flat cross-entropy. At least one token of
     a batch is struck, as that loss has no value without. Draws are keyed by the seed and the number of the
-    batch since the collator was made.
+    batch since the collator was made; in a DataLoader's worker, which begins each epoch with a copy of the
+    collator, also by the worker's seed, and in distributed training by the rank.
     """
 
     format: TextFormat
@@ -69,7 +73,8 @@ class DiffusionCollator:
         """`input_ids`, `attention_mask` and `labels`, each [batch, length]."""
         batch = CanvasCollator(self.format, self.prefix_length, self.learn_end)(rows)
         editable = batch["labels"] != IGNORED
-        draws = RowGenerator.for_batch(self.seed, self.batches, first=0, rows=len(rows), total=len(rows))
+        seed = _place_seed(self.seed)
+        draws = RowGenerator.for_batch(seed, self.batches, first=0, rows=len(rows), total=len(rows))
         self.batches += 1
         u = draws.common().expand(len(rows)) if self.one_rate_per_batch else draws.stratified()
         rate = self.rates.quantile(u)
@@ -83,3 +88,16 @@ class DiffusionCollator:
             "labels": batch["labels"].masked_fill(~hit, IGNORED),
             **({"mask_rate": rate.float()} if self.with_rate else {}),
         }
+
+
+def _place_seed(seed: int) -> int:
+    """A seed of this process' own: the given one where there is neither a worker nor another rank."""
+    worker = get_worker_info()
+    if worker is not None:
+        seed = _mixed(seed, worker.seed + 1)  # drawn anew each epoch, plus the worker's number
+    rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    return _mixed(seed, -rank) if rank else seed
+
+
+def _mixed(*parts: int) -> int:
+    return int.from_bytes(sha256(repr(parts).encode()).digest()[:8], "little", signed=True)

@@ -96,6 +96,7 @@ def test_filling_keeps_what_is_given_and_writes_exactly_the_holes() -> None:
     assert filled.text.startswith("the")
     assert filled.text.endswith(" mat")
     assert LM.fill(text, seed=3).text == filled.text
+    assert LM.fill("e\u0301 [MASK] mat").text.startswith("e\u0301"), "what was given is not normalised"
     ends = language_model(learns_end=True, likes=LM.format.end_id)
     assert ends.fill(text).generated_tokens == 3, "a hole is no place to end"
 

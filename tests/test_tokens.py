@@ -5,6 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
+from tokenizers.decoders import WordPiece as WordPieceDecoder
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
@@ -72,6 +76,63 @@ def test_a_hole_takes_the_space_before_it() -> None:
     ids, holes = FORMAT.template("the ____ sea")
     given_ = [token for token, hole in zip(ids, holes, strict=True) if not hole]
     assert FORMAT.decode(given_) == "the sea"
+
+
+def like_bert() -> PreTrainedTokenizerFast:
+    """A WordPiece tokenizer that lower-cases and splits Chinese characters, as BERT's do."""
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *"a,.!()好你世界大地。",
+        "the",
+        "cat",
+        "dog",
+        "##s",
+        "ran",
+    ]
+    backend = Tokenizer(WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    backend.normalizer, backend.pre_tokenizer = BertNormalizer(), BertPreTokenizer()
+    backend.decoder = WordPieceDecoder(cleanup=False)
+    names = {f"{name.lower()}_token": f"[{name}]" for name in ("PAD", "UNK", "CLS", "SEP", "MASK")}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **names)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "expected"),
+    [
+        ("你好[MASK]世界[MASK:2]。", ["大", "地", "大"], "你好大世界地大。"),
+        ("the [MASK] ran, (____)!", ["cat", "dog"], "the cat ran, (dog)!"),
+        ("The  Cat’s [MASK:2] RAN", ["dog", "##s"], "The  Cat’s dogs RAN"),
+        ("[MASK] [MASK] Ran[MASK]", ["the", "cat", "##s"], "the cat Rans"),
+    ],
+)
+def test_a_wordpiece_text_stays_as_given_but_for_its_holes(
+    text: str, words: list[str], expected: str
+) -> None:
+    tokenizer = like_bert()
+    ids = tokenizer.convert_tokens_to_ids(words)
+    assert isinstance(ids, list)
+    assert tokenizer.unk_token_id not in ids
+    assert TextFormat.of(tokenizer).filled(text, ids) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces", "expected"),
+    [
+        ("The [MASK] is\u00a0red,  (____)!", [" sea", "red"], "The sea is\u00a0red,  (red)!"),
+        ("[MASK] sea[MASK:1]", ["the", " is"], "the sea is"),
+        ("é: [MASK][MASK] [MASK]e\u0301", ["é", " is"], "é:é ise\u0301"),
+    ],
+)
+def test_a_byte_level_text_stays_as_given_but_for_its_holes(
+    text: str, pieces: list[str], expected: str
+) -> None:
+    ids = [token for piece in pieces for token in FORMAT.prompt(piece)[1:]]
+    assert len(ids) == sum(FORMAT.template(text)[1])
+    assert FORMAT.filled(text, ids) == expected
 
 
 @pytest.mark.parametrize("text", ["", "no hole", "one_underscore", "[MASK:0]", "[mask]"])

@@ -38,7 +38,7 @@ class Generation:
     """One written text."""
 
     text: str
-    """The continuation without the prompt; the whole text where holes were filled."""
+    """The continuation without the prompt; where holes were filled the text, else as it was given."""
     prompt: str
     token_ids: list[int]
     """Written ids, up to the end of text."""
@@ -158,7 +158,7 @@ class DiffusionLM:
             new = ids[editable].tolist()
             written = new if task.inside else self.format.written(new)
             text = (
-                self.format.decode(ids[valid].tolist())
+                self.format.filled(prompt, written)
                 if task.inside
                 else self._continuation_text(ids[valid & ~editable].tolist(), written)
             )

@@ -11,6 +11,8 @@ from .errors import IncompatibleError, SettingsError
 
 MASK_TOKEN = "[MASK]"
 _HOLE = re.compile(r" ?(?:\[MASK(?::(\d+))?\]|_{2,})")
+_CJK = r"[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]"
+_SPACE_IN_CJK = re.compile(f"(?<={_CJK}) (?={_CJK})")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,29 @@ class TextFormat:
             raise SettingsError("the text has no hole; write [MASK], [MASK:3] for three tokens, or ____.")
         tail = self._plain([text[place:]])[0] + ([] if self.end_id is None else [self.end_id])
         return ids + tail, holes + [False] * len(tail)
+
+    def filled(self, text: str, ids: Sequence[int]) -> str:
+        """The template `text` with `ids`, one for each masked token, in its holes, and else unchanged."""
+        parts, place, run = list[str](), 0, list[int]()
+        left, spaced = list(ids), False
+        for found in _HOLE.finditer(text):
+            size = int(found.group(1) or 1)
+            if found.start() > place or not run:
+                parts += [self._piece(run, spaced=spaced, first=not any(parts)), text[place : found.start()]]
+                run, spaced = [], found.group().startswith(" ")
+            run, left, place = run + left[:size], left[size:], found.end()
+        return "".join([*parts, self._piece(run, spaced=spaced, first=not any(parts)), text[place:]])
+
+    def _piece(self, ids: list[int], *, spaced: bool, first: bool) -> str:
+        """What ids in a hole say; `spaced` where a space stands before it, `first` where nothing does."""
+        before = self._plain(["a"])[0]
+        base, whole = self.decode(before), self.decode([*before, *ids])
+        loses_spaces = before == self._plain([" a"])[0]
+        # Decoders drop a space at the start, or put one between all words: a neighbour shows which.
+        piece = whole[len(base) :] if whole.startswith(base) else self.decode(ids)
+        if not loses_spaces:
+            return self.decode(ids) if first else piece
+        return (" " if spaced and ids else "") + _SPACE_IN_CJK.sub("", piece.strip())
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some ids, special tokens left out."""

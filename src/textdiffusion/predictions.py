@@ -65,10 +65,12 @@ class Filters:
 
     def __post_init__(self) -> None:
         """Refuse values that mean nothing."""
-        if self.temperature < 0.0:
-            raise SettingsError(f"temperature {self.temperature} must be 0 (greedy) or above.")
-        if self.repetition_penalty <= 0.0:
-            raise SettingsError(f"repetition_penalty {self.repetition_penalty} must be above 0; 1 is off.")
+        if not 0.0 <= self.temperature < math.inf:
+            raise SettingsError(f"temperature {self.temperature} must be 0 (greedy) or above, and finite.")
+        if not 0.0 < self.repetition_penalty < math.inf:
+            raise SettingsError(
+                f"repetition_penalty {self.repetition_penalty} must be above 0 and finite; 1 is off."
+            )
         if self.top_k is not None and self.top_k < 1:
             raise SettingsError(f"top_k {self.top_k} must be at least 1; leave it out to keep all tokens.")
         if self.top_p is not None and not 0.0 < self.top_p <= 1.0:

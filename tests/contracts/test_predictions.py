@@ -164,7 +164,11 @@ def test_the_penalty_comes_before_the_temperature() -> None:
     "wrong",
     [
         {"temperature": -0.1},
+        {"temperature": float("nan")},
+        {"temperature": float("inf")},
         {"repetition_penalty": 0.0},
+        {"repetition_penalty": float("nan")},
+        {"repetition_penalty": float("inf")},
         {"top_k": 0},
         {"top_k": -2},
         {"top_p": 0.0},

@@ -201,10 +201,12 @@ def test_one_rate_for_the_batch() -> None:
     net = table()
     objective = CrossEntropy(StepRates(10), one_rate_per_batch=True)
     for step in range(5):
-        objective(net, Absorbing(MASK), even(8, 4), draws(8, step=step))
-    times = [t for _, t, _ in net.asked]
-    assert all(len(t.unique()) == 1 for t in times)
-    assert len(torch.cat(times).unique()) > 1
+        scores = objective(net, Absorbing(MASK), even(8, 4), draws(8, step=step))
+        t = net.asked[-1][1]
+        assert len(t.unique()) == 1
+        weights = (scores.nats / scores.cross_entropy)[scores.asked]
+        torch.testing.assert_close(weights, (1 / t).expand_as(scores.asked)[scores.asked])
+    assert len(torch.cat([t for _, t, _ in net.asked]).unique()) > 1
 
 
 def test_kept_tokens_are_scored_too() -> None:

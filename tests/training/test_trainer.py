@@ -30,6 +30,10 @@ from .conftest import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., str]
+LOSSES: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in OBJECTIVES),
+    ("cross-entropy", {"one_rate_per_batch": True}),
+]
 
 
 @pytest.fixture
@@ -113,29 +117,39 @@ def naive(name: str, trainer: DiffusionTrainer, batch: dict[str, Any]) -> torch.
     elif name == "nelbo-count":
         weight = editable.sum(1) / struck.sum(1)
     else:
-        weight = torch.full((len(clean),), 1 / trainer.objective.rates.mean)  # type: ignore[attr-defined]
+        rates = trainer.objective.rates  # type: ignore[attr-defined]
+        own = rates.quantile(batch["draws"].common())
+        mean = own if trainer.objective.one_rate_per_batch else rates.mean  # type: ignore[attr-defined]
+        weight = torch.full((len(clean),), 1 / float(mean))
     return (picked * weight[:, None]).sum() / editable.sum()
 
 
-@pytest.mark.parametrize("name", list(OBJECTIVES))
+@pytest.mark.parametrize(("name", "settings"), LOSSES)
 @pytest.mark.parametrize("batch_size", [8, 1])
 def test_the_loss_equals_a_naive_one(
-    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Any, name: str, batch_size: int
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Any,
+    name: str,
+    settings: dict[str, Any],
+    batch_size: int,
 ) -> None:
-    trainer = make_trainer(recipe(objective=name, batch_size=batch_size, accumulation=1), tokenizer, rows)
+    made = recipe(objective=name, objective_settings=settings, batch_size=batch_size, accumulation=1)
+    trainer = make_trainer(made, tokenizer, rows)
     samples, items = micro_batches(trainer, 1)
     loss = trainer.compute_loss(trainer.network, samples[0], num_items_in_batch=items)
     torch.testing.assert_close(loss, naive(name, trainer, samples[0]).to(loss.dtype), rtol=1e-5, atol=1e-5)
     assert float(loss.detach()) == pytest.approx(trainer.meter.mean_loss, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", list(OBJECTIVES))
+@pytest.mark.parametrize(("name", "settings"), LOSSES)
 def test_micro_batches_change_nothing(
-    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Any, name: str
+    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Any, name: str, settings: dict[str, Any]
 ) -> None:
     """Also the mask rates are spread evenly over the whole batch, not over each part of it."""
-    whole = make_trainer(recipe(objective=name, batch_size=8, accumulation=1), tokenizer, rows)
-    parted = make_trainer(recipe(objective=name, batch_size=4, accumulation=2), tokenizer, rows)
+    given = {"objective": name, "objective_settings": settings}
+    whole = make_trainer(recipe(**given, batch_size=8, accumulation=1), tokenizer, rows)
+    parted = make_trainer(recipe(**given, batch_size=4, accumulation=2), tokenizer, rows)
     (one,), two = micro_batches(whole, 1)[0], micro_batches(parted, 2)[0]
     assert one["draws"].stratified().tolist() == [
         u for part in two for u in part["draws"].stratified().tolist()

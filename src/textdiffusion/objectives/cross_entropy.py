@@ -16,7 +16,9 @@ from .base import Objective, Reading, Scores
 class CrossEntropy(Objective):
     """Mean cross-entropy on the struck tokens: BERT's loss (arXiv:1810.04805) at any mask rate; no bound.
 
-    It is divided by the expected mask rate, so that in the mean over many texts it is nats per struck token.
+    It is divided by the expected mask rate, so that in the mean over many texts it is nats per struck token;
+    with one rate per batch by that rate, so that each batch weighs alike, as under a mean over its struck
+    tokens.
     """
 
     rates: MaskRates = field(default_factory=UniformRates)
@@ -35,4 +37,5 @@ class CrossEntropy(Objective):
         xt = torch.where(hit, corruption.noise(canvas.tokens, generator), canvas.tokens)
         t = corruption.schedule.inverse(1.0 - rate).float()
         reading = Reading.of(denoiser, corruption, canvas, xt, t, hit)
-        return reading.scores(canvas, reading.nll / self.rates.mean, hit)
+        per_token = rate[:1, 0].to(reading.nll) if self.one_rate_per_batch else self.rates.mean
+        return reading.scores(canvas, reading.nll / per_token, hit)

@@ -95,13 +95,14 @@ def draw_categorical(
     """Index drawn from softmax(logits) by inverting the cumulative distribution in float64.
 
     Exact where Gumbel noise in float32 is not: 24 random bits cannot reach the tail (arXiv:2409.02908).
-    A choice with logit -inf is never drawn.
+    A choice with logit -inf is never drawn. Logits without a finite sum give some index of a choice.
     """
     weights = torch.exp(logits - logits.amax(-1, keepdim=True))
     edges = weights.cumsum(-1, dtype=wide_float(logits.device))
     # Kept below the last edge, where a number rounded to 1 would fall behind all choices.
     share = move(uniform, edges.device).clamp(max=1.0 - torch.finfo(edges.dtype).eps)
-    return torch.searchsorted(edges, share[:, None] * edges[:, -1:], right=True)[:, 0]
+    found = torch.searchsorted(edges, share[:, None] * edges[:, -1:], right=True)[:, 0]
+    return found.clamp(max=logits.shape[-1] - 1)
 
 
 def random_subset(

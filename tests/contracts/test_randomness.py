@@ -199,3 +199,9 @@ def test_every_subset_is_equally_likely() -> None:
     kinds = (chosen * 2 ** torch.arange(5)).sum(1).unique(return_counts=True)[1]
     assert len(kinds) == 6
     assert chisquare(kinds).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf, -torch.inf])
+def test_logits_without_a_finite_sum_give_an_index_inside(wrong: float) -> None:
+    found = draw_categorical(torch.full((3, 5), wrong), torch.full((3,), 0.5, dtype=torch.float64))
+    assert bool(((found >= 0) & (found < 5)).all())

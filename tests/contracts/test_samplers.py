@@ -66,6 +66,19 @@ def run(
     return list(denoise(network(), corruption or Absorbing(MASK), canvas, decoding, rows, banned=banned))
 
 
+@every_sampler
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_no_numbers_are_refused(sampler: str, wrong: float, temperature: float) -> None:
+    def broken(ids: Tensor) -> Tensor:
+        return torch.full((*ids.shape, VOCAB), wrong)
+
+    tokens = torch.full((2, 5), MASK)
+    with pytest.raises(IncompatibleError, match="logits that are no numbers") as caught:
+        sample(broken, tokens, mask_id=MASK, sampler=sampler, steps=3, temperature=temperature)
+    assert "\n" not in str(caught.value)
+
+
 def holds(frames: Sequence[Frame], canvas: Canvas) -> None:
     """The promises that hold for every run with a mask."""
     first, last = frames[0], frames[-1]

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..canvas import Canvas
 from ..corruptions import Corruption
 from ..denoisers import Denoiser
+from ..errors import IncompatibleError
 from ..predictions import Prediction, banned_ids
 from ..randomness import RowGenerator, move
 from ..samplers import State
@@ -36,7 +37,8 @@ def denoise(
     `banned` ids are never written (padding, unknown, ...); the mask never is.
 
     Raises:
-        IncompatibleError: the sampler has no meaning for the corruption; raised before any network call.
+        IncompatibleError: the sampler has no meaning for the corruption (raised before any network call), or
+            the network's answer is not finite.
         SettingsError: there is nothing to write, or a setting is out of range.
     """
     recipe, full = decoding.recipe(), decoding.filled()
@@ -114,7 +116,13 @@ class _Reader:
             bars = banned_ids(clean.shape[-1], self.banned)
             if bars is not None:
                 clean.index_fill_(-1, bars.to(clean.device), -torch.inf)
-            return self.filters(clean, self._seen(xt, where, clean.shape[-1]))
+            found = self.filters(clean, self._seen(xt, where, clean.shape[-1]))
+            if not bool(found.log_total.isfinite().all()):
+                raise IncompatibleError(
+                    "the denoiser returned logits that are no numbers, or bar all tokens; check its weights, "
+                    "its dtype and the temperature."
+                )
+            return found
 
     def _seen(self, xt: Tokens, where: Where, vocab: int) -> Bool[Tensor, "asked vocab"] | None:
         """Which tokens each asked position's text already holds; only read by a repetition penalty."""

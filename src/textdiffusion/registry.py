@@ -33,7 +33,7 @@ class Registry(Mapping[str, T], Generic[T]):
         Raises:
             UnknownNameError: no such row here or among the entry points; the message offers the nearest.
         """
-        key = name.replace("_", "-").lower()
+        key = _canonical(name)
         if key in self._entries:
             return self._entries[key]
         for point in entry_points(group=f"textdiffusion.{self.kind}s", name=key):
@@ -44,6 +44,15 @@ class Registry(Mapping[str, T], Generic[T]):
             f"No {self.kind} named {name!r}.{did_you_mean(key, self._entries)} Known: {known}."
         )
 
+    def canonical(self, name: str) -> str:
+        """The spelling of a name under which the table itself lists it.
+
+        Raises:
+            UnknownNameError: no such row; see the lookup.
+        """
+        self[name]
+        return _canonical(name)
+
     def __iter__(self) -> Iterator[str]:
         """Names in the order of the table."""
         return iter(self._entries)
@@ -51,3 +60,7 @@ class Registry(Mapping[str, T], Generic[T]):
     def __len__(self) -> int:
         """Number of rows in the table itself."""
         return len(self._entries)
+
+
+def _canonical(name: str) -> str:
+    return name.replace("_", "-").lower()

@@ -59,6 +59,12 @@ def test_unknown_names_are_refused_at_once(options: dict[str, str]) -> None:
         Decoding(**options)  # type: ignore[arg-type]
 
 
+def test_names_are_told_as_the_tables_spell_them() -> None:
+    said = Decoding(sampler="First_Hitting", schedule="COSINE")
+    assert (said.sampler, said.schedule) == ("first-hitting", "cosine")
+    assert Decoding().changed({"sampler": "first_hitting"}) == Decoding(sampler="first-hitting")
+
+
 # -- windows ---------------------------------------------------------------------------------------------
 
 patterns = st.lists(st.lists(st.booleans(), min_size=1, max_size=10), min_size=1, max_size=4)

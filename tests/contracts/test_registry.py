@@ -22,6 +22,12 @@ def test_hyphens_underscores_and_case_are_equal() -> None:
     assert "nothing" not in TABLE
 
 
+def test_names_have_one_spelling() -> None:
+    assert TABLE.canonical("First_Hitting") == "first-hitting"
+    with pytest.raises(UnknownNameError, match="Did you mean random"):
+        TABLE.canonical("randon")
+
+
 def test_it_is_a_mapping_in_order() -> None:
     assert list(TABLE) == ["first-hitting", "confidence", "random"]
     assert len(TABLE) == 3

@@ -41,8 +41,8 @@ class Decoding:
         if self.block_size is not None and self.block_size < 1:
             raise SettingsError(f"block_size is {self.block_size}; it must be at least 1.")
         if self.schedule is not None:
-            STEP_GRIDS[self.schedule]  # the lookup raises where there is no such name
-        SAMPLERS[self.sampler]
+            object.__setattr__(self, "schedule", STEP_GRIDS.canonical(self.schedule))
+        object.__setattr__(self, "sampler", SAMPLERS.canonical(self.sampler))
         self._own_filters()
 
     def recipe(self) -> Recipe:

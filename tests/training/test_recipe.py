@@ -1,6 +1,8 @@
 """What a recipe refuses before any data are read."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,3 +21,29 @@ def test_a_causal_start_is_a_part_of_the_run_and_of_a_new_network_only(recipe: R
         recipe(causal_share=0.5, model="some/model")
     short = read_recipe(QUICK, {"steps": 10})
     assert 0 < round(short.causal_share * short.steps) < short.steps
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"seed": -1},
+        {"seed": 2**32},
+        {"epochs": math.nan},
+        {"epochs": math.inf},
+        {"epochs": -1.0, "steps": 5},
+        {"dropout": 1.0},
+        {"dropout": -0.1},
+        {"warmup": 1.0},
+        {"warmup": math.nan},
+        {"repeats": {"books": -1.0}},
+        {"repeats": {"books": 1.0, "tales": math.inf}},
+    ],
+)
+def test_numbers_out_of_range_are_refused(recipe: Recipe, bad: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(bad))) as caught:
+        recipe(**bad)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_at_the_edge_are_taken(recipe: Recipe) -> None:
+    recipe(seed=2**32 - 1, epochs=0.1, dropout=0.0, warmup=0.0, repeats={"books": 0.0})

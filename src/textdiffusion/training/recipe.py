@@ -167,23 +167,35 @@ class TrainingRecipe:
         for name in ("prefix_length", "eval_every", "eval_rows", "sample_every"):
             if self.__dict__[name] < 0:
                 raise SettingsError(f"{name} is {self.__dict__[name]}; it must be 0 or more.")
-        for name in ("ema", "validation_share", "causal_share"):
+        for name in ("ema", "validation_share", "causal_share", "warmup"):
             if not 0.0 <= self.__dict__[name] < 1.0:
                 raise SettingsError(f"{name} {self.__dict__[name]} must be at least 0 and below 1.")
-        for name in ("learning_rate", "muon_learning_rate", "weight_decay", "warmup", "clip"):
+        for name in ("learning_rate", "muon_learning_rate", "weight_decay", "clip"):
             if not 0.0 <= self.__dict__[name] < math.inf:
                 raise SettingsError(f"{name} is {self.__dict__[name]}; it must be 0 or more.")
+        self._check_numbers()
         self._check_together()
         self._check_names()
         self.loss()
+
+    def _check_numbers(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise SettingsError(f"seed is {self.seed}; it must be from 0 to {2**32 - 1}.")
+        if not 0.0 < self.epochs < math.inf:
+            raise SettingsError(f"epochs is {self.epochs}; it must be above 0.")
+        if self.dropout is not None and not 0.0 <= self.dropout < 1.0:
+            raise SettingsError(
+                f"dropout {self.dropout} must be at least 0 and below 1; leave it out to keep the network's."
+            )
+        for group, times in self.repeats.items():
+            if not 0.0 <= times < math.inf:
+                raise SettingsError(f"repeats of {group!r} is {times}; it must be 0 or more.")
 
     def _check_together(self) -> None:
         if self.prefix_length >= self.length:
             raise SettingsError(
                 f"prefix_length {self.prefix_length} leaves nothing to learn in rows of {self.length}."
             )
-        if self.steps < 1 and self.epochs <= 0.0:
-            raise SettingsError(f"epochs is {self.epochs} and steps {self.steps}; one must be above 0.")
         if len(self.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in self.betas):
             raise SettingsError(f"betas are {list(self.betas)}; give two numbers from 0 to below 1.")
         if self.causal_share > 0.0 and self.model:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from textdiffusion.errors import SettingsError
+from textdiffusion.errors import SettingsError, UnknownNameError
 from textdiffusion.training.recipe import read_recipe
 
 from .conftest import Recipe
@@ -47,3 +47,16 @@ def test_numbers_out_of_range_are_refused(recipe: Recipe, bad: dict[str, Any]) -
 
 def test_numbers_at_the_edge_are_taken(recipe: Recipe) -> None:
     recipe(seed=2**32 - 1, epochs=0.1, dropout=0.0, warmup=0.0, repeats={"books": 0.0})
+
+
+@pytest.mark.parametrize("objective", ["nelbo", "nelbo-count", "next-token"])
+def test_mask_rates_without_effect_are_refused(recipe: Recipe, objective: str) -> None:
+    for bad in ({"mask_rates": "steps"}, {"mask_rate_settings": {"low": 0.15}}):
+        with pytest.raises(SettingsError, match="choose cross-entropy") as caught:
+            recipe(objective=objective, **bad)
+        assert "\n" not in str(caught.value)
+        recipe(objective="cross-entropy", **bad)
+    with pytest.raises(SettingsError, match="lwo"):
+        recipe(objective=objective, mask_rate_settings={"lwo": 0.15})
+    with pytest.raises(UnknownNameError, match="stepz"):
+        recipe(objective=objective, mask_rates="stepz")

@@ -222,10 +222,15 @@ class TrainingRecipe:
         """The objective with its settings."""
         kind = OBJECTIVES[self.objective]
         settings = dict(self.objective_settings)
+        kind_of_rates, given = MASK_RATES[self.mask_rates], self.mask_rate_settings
+        rates = from_mapping(kind_of_rates, given, where="mask_rate_settings.")
         if kind is CrossEntropy:
-            kind_of_rates, given = MASK_RATES[self.mask_rates], self.mask_rate_settings
-            rates = from_mapping(kind_of_rates, given, where="mask_rate_settings.")
             settings["rates"] = rates
+        elif given or kind_of_rates is not MASK_RATES[TrainingRecipe.mask_rates]:
+            raise SettingsError(
+                f"mask_rates {self.mask_rates} with settings {dict(given)} would have no effect, as the "
+                f"objective {self.objective} draws its own rates; choose cross-entropy or leave them out."
+            )
         return from_mapping(kind, settings, where="objective_settings.")
 
 

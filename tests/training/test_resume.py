@@ -221,6 +221,29 @@ def test_a_report_names_a_loss_that_is_no_number(
 FULL = OSError(28, "No space left on device")
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "basic_ios::clear: iostream error",
+        "[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598",
+        "PytorchStreamWriter failed writing file data/0: file write failed",
+    ],
+)
+def test_the_words_of_torch_for_a_full_disk_are_made_plain(
+    recipe: Recipe, run: Run, monkeypatch: pytest.MonkeyPatch, at_step: AtStep, said: str
+) -> None:
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError(said)
+
+    at_step(0, lambda: monkeypatch.setattr("torch.save", full))
+    with pytest.raises(
+        TrainingError, match=r"disk seems to be full.*\(no checkpoint was written yet\)\.$"
+    ) as caught:
+        run(recipe(save_every=1))
+    assert "\n" not in str(caught.value)
+    assert said not in str(caught.value)
+
+
 @pytest.mark.parametrize("writer", ["optimizer", "weights"])
 def test_a_full_disk_while_saving_a_checkpoint(
     recipe: Recipe, run: Run, monkeypatch: pytest.MonkeyPatch, at_step: AtStep, writer: str

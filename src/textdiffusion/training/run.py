@@ -27,6 +27,8 @@ from .trainer import DiffusionTrainer
 
 CHECKPOINTS = "checkpoints"
 SAMPLE_LENGTH = 64
+_CUT_SHORT = ("unexpected pos", "PytorchStreamWriter", "iostream error")
+"""Signs of torch's writer that it could not go on; it does not say why, and a full disk is nearly always."""
 
 
 def train(recipe: TrainingRecipe, *, resume: bool, console: Console) -> Path:
@@ -99,13 +101,21 @@ def _run(trainer: DiffusionTrainer, checkpoint: Path | None, interrupt: StopOnIn
         folder = Path(str(trainer.args.output_dir))
         remove_halves(folder)
         kept = last_checkpoint(folder)
-        first = next(iter(str(error).splitlines()), type(error).__name__)
         advice = f"go on from {kept} with --resume" if kept else "no checkpoint was written yet"
-        raise TrainingError(f"training stopped: {first} ({advice}).") from error
+        raise TrainingError(f"training stopped: {_reason(error, folder)} ({advice}).") from error
     finally:
         interrupt.restore()
     if interrupt.interrupted:
         raise KeyboardInterrupt
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    """The first line of a message, in plain words where torch could not write a file to its end."""
+    if any(sign in str(error) for sign in _CUT_SHORT):
+        return (
+            f"a file in {folder} could not be written to its end; the disk seems to be full; free some space"
+        )
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _trainer(

@@ -60,3 +60,7 @@ def test_mask_rates_without_effect_are_refused(recipe: Recipe, objective: str) -
         recipe(objective=objective, mask_rate_settings={"lwo": 0.15})
     with pytest.raises(UnknownNameError, match="stepz"):
         recipe(objective=objective, mask_rates="stepz")
+
+
+def test_the_poems_hold_a_tenth_back() -> None:
+    assert read_recipe(QUICK.with_name("poems.yaml"), {}).validation_share == 0.1

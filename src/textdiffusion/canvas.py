@@ -10,6 +10,18 @@ from .errors import SettingsError
 from .shapes import Positions, Tokens, Where
 
 
+def check_ids(tokens: object) -> None:
+    """Raise SettingsError unless these are ids [batch, length]."""
+    if not isinstance(tokens, torch.Tensor):
+        raise SettingsError(
+            f"tokens of type {type(tokens).__name__}: a tensor of ids [batch, length] is needed."
+        )
+    if tokens.ndim != 2 or tokens.is_floating_point() or tokens.dtype == torch.bool:
+        raise SettingsError(
+            f"tokens of shape {tuple(tokens.shape)} and {tokens.dtype}: ids [batch, length] are needed."
+        )
+
+
 @dataclass(frozen=True)
 class Canvas:
     """Texts padded on the right: a prompt, an infilling template and a training batch alike."""

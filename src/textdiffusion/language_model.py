@@ -121,6 +121,8 @@ class DiffusionLM:
         self, prompts: Sequence[str], *, length: int | None, seeds: Sequence[int], decoding: Decoding
     ) -> Task:
         """Prompts with room for `length` tokens after each; the canvas of the training when left out."""
+        if length is not None and not isinstance(length, int):
+            raise SettingsError(f"length is {length!r}; give a whole number of new tokens.")
         ids = [self.format.prompt(prompt) for prompt in prompts]
         rooms = [max(1, self.longest - len(row)) if length is None else length for row in ids]
         for row, room in zip(ids, rooms, strict=True):

@@ -40,6 +40,7 @@ def test_options_and_a_samplers_own_settings_come_in_one_mapping() -> None:
     ("options", "said"),
     [
         ({"steps": 0}, "steps is 0"),
+        ({"top_k": True}, "top_k is True; give a whole number"),
         ({"block_size": 0}, "block_size is 0"),
         ({"temperature": -1.0}, "temperature -1.0 must be 0"),
         ({"top_k": -1}, "top_k -1"),

@@ -227,3 +227,18 @@ def test_gradient_is_that_of_the_whole_head(build: Any, name: str) -> None:
     torch.testing.assert_close(loss, whole, atol=1e-6, rtol=1e-6)
     torch.testing.assert_close(gradients, expected, atol=1e-6, rtol=1e-5)
     assert max(g.abs().max().item() for g in expected) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("tokens", "editable", "said"),
+    [
+        (TEXTS[:, :0], None, "the texts have no tokens"),
+        (torch.tensor([[0, MASK, 1, 2]]), None, "the mask itself"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(tokens: Tensor, editable: Tensor | None, said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as caught:
+        nelbo(oracle(), tokens, mask_id=MASK, samples=2, editable=editable)
+    assert "\n" not in str(caught.value)
+    given = torch.tensor([[0, MASK, 1, 2]])
+    assert nelbo(oracle(), given, mask_id=MASK, samples=2, editable=given != MASK).mean.isfinite().all()

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..canvas import Canvas
+from ..canvas import Canvas, check_ids
 from ..corruptions import Absorbing, Corruption
 from ..denoisers import Denoiser, as_denoiser
 from ..errors import SettingsError
@@ -44,19 +44,39 @@ def nelbo(
     the integral over time. `editable` (all by default) are the tokens that are scored, given the others. The
     samples of each text are stratified, which makes the standard error an upper estimate. Without a
     `generator` the draws are those of seed 0.
+
+    Raises:
+        SettingsError: no ids, texts of no tokens, a mask where a token is scored, or too few samples.
     """
+    check_ids(tokens)
     if samples < 1:
         raise SettingsError(f"samples is {samples}; at least 1 is needed.")
     source = torch.Generator().manual_seed(0) if generator is None else generator
     seeds = torch.randint(2**62, (len(tokens),), generator=source, device=source.device).tolist()
     network, rule = as_denoiser(denoiser), objective or CountNelbo()
     holes = torch.ones_like(tokens, dtype=torch.bool) if editable is None else editable
+    _check_scored(tokens, holes, mask_id)
     mean, error = torch.empty(2, len(tokens), dtype=torch.float64)
     for row, seed in enumerate(seeds):
         text = Canvas(tokens[row : row + 1].long(), holes[row : row + 1], torch.ones_like(holes[:1]))
         nats = _samples(rule, network, Absorbing(mask_id), text, samples, seed)
         mean[row], error[row] = nats.mean(), nats.std() / samples**0.5 if samples > 1 else torch.nan
     return Estimate(mean, error)
+
+
+def _check_scored(tokens: Tokens, holes: Where, mask_id: int) -> None:
+    if tokens.shape[1] == 0:
+        raise SettingsError("the texts have no tokens; give ids [batch, length] with a length of at least 1.")
+    if holes.shape != tokens.shape:
+        raise SettingsError(
+            f"editable has shape {tuple(holes.shape)}; give one flag for each of the tokens "
+            f"{tuple(tokens.shape)}."
+        )
+    if bool(((tokens == mask_id) & holes).any()):
+        raise SettingsError(
+            f"a token to be scored is the mask itself (id {mask_id}), which is no text; give whole texts, or "
+            "leave it out with editable."
+        )
 
 
 def _samples(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from numbers import Integral, Real
 from typing import Any
 
 from ..errors import SettingsError
@@ -36,6 +37,11 @@ class Decoding:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work before anything is loaded or computed."""
+        for name, (kind, wanted) in _KINDS.items():
+            value = self.__dict__[name]
+            left_out = value is None and name in _MAY_BE_LEFT_OUT
+            if not left_out and (not isinstance(value, kind) or isinstance(value, bool)):
+                raise SettingsError(f"{name} is {value!r}; give {wanted}.")
         if self.steps is not None and self.steps < 1:
             raise SettingsError(f"steps is {self.steps}; it takes at least 1 step to turn noise into text.")
         if self.block_size is not None and self.block_size < 1:
@@ -79,6 +85,14 @@ class Decoding:
         if rest:
             _check_names(result, own, rest)
         return result
+
+
+_KINDS: Mapping[str, tuple[type, str]] = {
+    **dict.fromkeys(("sampler", "schedule"), (str, "a name")),
+    **dict.fromkeys(("steps", "block_size", "top_k"), (Integral, "a whole number")),
+    **dict.fromkeys(("temperature", "top_p", "repetition_penalty"), (Real, "a number")),
+}
+_MAY_BE_LEFT_OUT = {entry.name for entry in fields(Decoding) if entry.default is None}
 
 
 def _check_names(decoding: Decoding, own: set[str], rest: Mapping[str, Any]) -> None:

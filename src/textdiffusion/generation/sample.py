@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..canvas import Canvas
+from ..canvas import Canvas, check_ids
 from ..corruptions import Absorbing
 from ..denoisers import Denoiser, as_denoiser
-from ..errors import SettingsError
 from ..randomness import RowGenerator
 from ..shapes import Tokens
 from .decoding import Decoding
@@ -36,10 +35,7 @@ def sample(
     Raises:
         UnknownNameError, SettingsError: no such sampler, or a setting that it does not have or allow.
     """
-    if tokens.ndim != 2 or tokens.is_floating_point():
-        raise SettingsError(
-            f"tokens of shape {tuple(tokens.shape)} and {tokens.dtype}: ids [batch, length] are needed."
-        )
+    check_ids(tokens)
     decoding = Decoding().changed({"sampler": sampler, "steps": steps, **options})
     holes = tokens == mask_id
     if not bool(holes.any()):

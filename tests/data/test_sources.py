@@ -323,3 +323,18 @@ def test_repeats_weigh_groups_against_each_other(tmp_path: Path) -> None:
     )
     assert len([text for text in documents if text[0] == "b"]) == 2
     assert not [text for text in documents if text[0] == "c"]
+
+
+@pytest.mark.parametrize("kind", ["string", "large_string", "string_view"])
+def test_long_strings_are_text_too(tmp_path: Path, kind: str) -> None:
+    import datasets
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = {"number": pyarrow.array([1, 2]), "story": pyarrow.array(["one", "two"]).cast(kind)}
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "train.parquet")
+    assert list(read_documents(str(tmp_path / "train.parquet"))) == ["one", "two"]
+    if kind == "string_view":
+        return  # the package datasets does not write it everywhere
+    datasets.Dataset(pyarrow.table(columns)).save_to_disk(str(tmp_path / "saved"))
+    assert list(read_documents(str(tmp_path / "saved"))) == ["one", "two"]

@@ -18,6 +18,8 @@ LONGEST_PIECE = 4_000_000
 """Characters after which a plain text without other marks is handed out, so that memory stays bounded."""
 TEXT_FIELDS = ("text", "content")
 """Fields taken for the text when none is named, best first."""
+STRING_KINDS = ("string", "large_string", "string_view")
+"""Types of columns that hold text, as Arrow and the package `datasets` call them."""
 END_OF_TEXT = "<|endoftext|>"
 """A line that holds only this ends a document of a plain text file."""
 
@@ -218,7 +220,7 @@ def _read_parquet(path: Path, fields: Fields) -> Iterator[str]:
                 table = pyarrow.parquet.ParquetFile(file)
                 names = table.schema_arrow.names
                 kinds = zip(names, table.schema_arrow.types, strict=True)
-                strings = [name for name, kind in kinds if pyarrow.types.is_string(kind)]
+                strings = [name for name, kind in kinds if str(kind) in STRING_KINDS]
                 field = choose_field(names, strings, wanted=fields.text, where=str(path))
                 group = fields.repeats.field
                 columns = [

@@ -12,7 +12,16 @@ from typing import Any
 from ..errors import DataError
 from ..registry import did_you_mean
 from .files import COMPRESSIONS
-from .formats import Fields, Repeats, choose_field, kind_of, read_file, regroup_lines, texts_of_rows
+from .formats import (
+    STRING_KINDS,
+    Fields,
+    Repeats,
+    choose_field,
+    kind_of,
+    read_file,
+    regroup_lines,
+    texts_of_rows,
+)
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -222,7 +231,8 @@ def _read_saved(folder: Path, split: str, fields: Fields) -> Iterator[str]:
     except (OSError, ValueError) as error:
         raise DataError(f"{part} is not a whole data set ({_first_line(error)}); save it again.") from error
     assert isinstance(table, datasets.Dataset)
-    strings = [name for name, kind in table.features.items() if kind == datasets.Value("string")]
+    values = {name: kind for name, kind in table.features.items() if isinstance(kind, datasets.Value)}
+    strings = [name for name, kind in values.items() if kind.dtype in STRING_KINDS]
     field = choose_field(table.column_names, strings, wanted=fields.text, where=str(part))
     columns = [field] if fields.repeats.field is None else [field, fields.repeats.field]
     rows = ((str(part), row) for row in table.select_columns(columns))

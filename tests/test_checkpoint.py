@@ -158,6 +158,24 @@ def test_a_model_of_the_hub_keeps_its_settings(
     assert load_checkpoint("me/mine").settings == expected
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("raising an error. For details look at the above report!"),
+        ValueError("Couldn't instantiate the backend tokenizer from one of:\n(1) a file"),
+        OSError(""),
+    ],
+)
+def test_no_message_ends_in_the_middle(folder: Path, error: Exception) -> None:
+    def load() -> None:
+        raise error
+
+    with pytest.raises(CheckpointError) as caught:
+        module._guarded(str(folder), "weights", load)
+    said = "its files are missing, damaged or do not belong together: copy or save the model again."
+    assert str(caught.value) == f"cannot load the weights of {str(folder)!r}; {said}"
+
+
 def test_a_hub_id_without_network_is_one_line() -> None:
     with pytest.raises(CheckpointError, match="cannot load the tokenizer of 'nobody/nothing-here'") as caught:
         load_checkpoint("nobody/nothing-here")

@@ -105,6 +105,10 @@ def test_filling_keeps_what_is_given_and_writes_exactly_the_holes() -> None:
     ("call", "said"),
     [
         (lambda: LM.generate("the cat", length=47), r"3 tokens of text and 47 new ones do not fit.*holds 48"),
+        (
+            lambda: LM.fill("cat [MASK:60]"),
+            r"the text has 6\d tokens.*holds 48; shorten the text or its holes",
+        ),
         (lambda: LM.generate("cat " * 60), "do not fit: the model holds 48"),
         (lambda: LM.generate("the", length=0), "at least 1 new token"),
         (lambda: LM.generate("the", length=4, stpes=3), "stpes"),

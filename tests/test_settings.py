@@ -157,3 +157,12 @@ def test_every_decay_is_one_of_transformers() -> None:
     for name in DECAYS:
         optimizer = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=1e-3)
         get_scheduler(name, optimizer, num_warmup_steps=1, num_training_steps=4)
+
+
+def test_what_has_no_settings_says_so() -> None:
+    @dataclass(frozen=True)
+    class Bare:
+        """Nothing to set."""
+
+    with pytest.raises(SettingsError, match=r"^unknown key 'power'\. There is nothing to set here\.$"):
+        from_mapping(Bare, {"power": 2})

@@ -280,8 +280,23 @@ def _guarded(name: str, part: str, load: Callable[[], Any]) -> Any:
             f"the weights of {name!r} are damaged ({error}); copy or train the model again."
         ) from None
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, json.JSONDecodeError) as error:
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise CheckpointError(f"cannot load the {part} of {name!r}: {first}") from None
+        raise CheckpointError(f"cannot load the {part} of {name!r}{_why(error)}; {_advice(name)}.") from None
+
+
+def _why(error: Exception) -> str:
+    """What another package had to say, in brackets, if its first line says it whole."""
+    first = next(iter(str(error).strip().splitlines()), "").strip()
+    points_elsewhere = first.endswith((":", ",")) or "look at the above" in first
+    return "" if not first or points_elsewhere else f" ({first.rstrip('.')})"
+
+
+def _advice(name: str) -> str:
+    if Path(name).expanduser().exists() or name == STARTER.name:
+        return "its files are missing, damaged or do not belong together: copy or save the model again"
+    near = did_you_mean(name, [entry.name for entry in Path().glob("*/")])
+    return (
+        f"it is no folder here, so the Hub must have it: check the name and the connection{near.rstrip('?')}"
+    )
 
 
 def _parts(path: Path) -> dict[str, bool]:

@@ -200,6 +200,11 @@ class DiffusionLM:
         return Absorbing(self.format.mask_id, self.corruption.schedule)
 
     def _check_room(self, given: int, new: int) -> None:
+        if new == 0 and given > self.longest:
+            raise SettingsError(
+                f"the text has {given} tokens, its holes included, but the model holds {self.longest}; "
+                "shorten the text or its holes."
+            )
         if given + new > self.longest:
             raise SettingsError(
                 f"{given} tokens of text and {new} new ones do not fit: the model holds {self.longest}; "

@@ -27,9 +27,8 @@ def from_mapping(cls: type[T], data: Any, *, where: str = "") -> T:
     for raw, value in data.items():
         name, place = str(raw).replace("-", "_"), f"{where}{raw}"
         if name not in known:
-            raise SettingsError(
-                f"unknown key {place!r}.{did_you_mean(name, known)} Known here: {', '.join(known)}."
-            )
+            listed = f"Known here: {', '.join(known)}." if known else "There is nothing to set here."
+            raise SettingsError(f"unknown key {place!r}.{did_you_mean(name, known)} {listed}")
         values[name] = _convert(known[name], value, place)
     return cls(**values)
 

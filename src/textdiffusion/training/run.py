@@ -112,9 +112,7 @@ def _run(trainer: DiffusionTrainer, checkpoint: Path | None, interrupt: StopOnIn
 def _reason(error: Exception, folder: Path) -> str:
     """The first line of a message, in plain words where torch could not write a file to its end."""
     if any(sign in str(error) for sign in _CUT_SHORT):
-        return (
-            f"a file in {folder} could not be written to its end; the disk seems to be full"
-        )
+        return f"a file in {folder} could not be written to its end; the disk seems to be full"
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 

@@ -149,11 +149,12 @@ def test_traceback_is_shown_on_request(run: Run, failing: object, monkeypatch: p
     assert "Traceback" in run("fail").err
 
 
-def test_reader_that_leaves_early_causes_no_noise() -> None:
+@pytest.mark.parametrize("command", ["--help", "samplers"])
+def test_reader_that_leaves_early_causes_no_noise(command: str) -> None:
     end, start = os.pipe()
     os.close(end)
     with os.fdopen(start, "w") as out:
-        done = process("--help", stdout=out, stderr=subprocess.PIPE, capture_output=False)
+        done = process(command, stdout=out, stderr=subprocess.PIPE, capture_output=False)
     assert (done.returncode, done.stderr) == (141, "")
 
 

@@ -68,6 +68,8 @@ def _ending(error: BaseException) -> tuple[int, str]:
     """Exit code and line for whatever ended the command; no line where there is nothing to say."""
     said = str(error)
     match error:
+        case SystemExit() if isinstance(error.__context__, BrokenPipeError):  # rich's answer to it
+            return PIPE_CLOSED, ""
         case SystemExit():  # argparse has shown its help
             return (error.code if isinstance(error.code, int) else DONE), ""
         case KeyboardInterrupt():

@@ -280,7 +280,7 @@ def _guarded(name: str, part: str, load: Callable[[], Any]) -> Any:
             f"the weights of {name!r} are damaged ({error}); copy or train the model again."
         ) from None
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"cannot load the {part} of {name!r}{_why(error)}; {_advice(name)}.") from None
+        raise CheckpointError(f"cannot load the {part} of {name!r}{_why(error)}; {_advice(name)}") from None
 
 
 def _why(error: Exception) -> str:
@@ -292,11 +292,9 @@ def _why(error: Exception) -> str:
 
 def _advice(name: str) -> str:
     if Path(name).expanduser().exists() or name == STARTER.name:
-        return "its files are missing, damaged or do not belong together: copy or save the model again"
+        return "its files are missing, damaged or do not belong together: copy or save the model again."
     near = did_you_mean(name, [entry.name for entry in Path().glob("*/")])
-    return (
-        f"it is no folder here, so the Hub must have it: check the name and the connection{near.rstrip('?')}"
-    )
+    return f"it is no folder here, so the Hub must have it: check the name and the connection.{near}"
 
 
 def _parts(path: Path) -> dict[str, bool]:

@@ -14,7 +14,6 @@ from typing import Any
 from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
 from transformers import (
-    AutoConfig,
     AutoModelForMaskedLM,
     AutoTokenizer,
     PreTrainedModel,
@@ -310,9 +309,3 @@ def _may_be_hub_id(name: str) -> bool:
     parts = name.split("/")
     beside = len(parts) == 2 and Path(name).parent.is_dir()  # a mistyped folder, not an owner on the Hub
     return len(parts) <= 2 and not beside and all(part and part[0].isalnum() for part in parts)
-
-
-def config_of(name: str) -> Any:
-    """The network's configuration of a model folder or Hub id, without its weights."""
-    place = find(name)
-    return _guarded(name, "configuration", lambda: AutoConfig.from_pretrained(place))

@@ -73,7 +73,7 @@ class TextFormat:
         Raises:
             SettingsError: there is no hole, or one of no tokens.
         """
-        ids, holes, place = self.prompt(""), [], 0
+        ids, place = self.prompt(""), 0
         holes = [False] * len(ids)
         for found in _HOLE.finditer(text):
             size = int(found.group(1) or 1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..randomness import RowGenerator
 from ..schedules import Linear, NoiseSchedule
 from ..shapes import Logits, Tokens, Where
-from .base import Corruption, without
+from .base import Corruption
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,6 @@ class Absorbing(Corruption):
 
     def may_be_noise(self, xt: Tokens) -> Where:
         return xt == self.mask_id
-
-    def clean_logits(self, logits: Logits) -> Logits:
-        return without(logits, self.mask_id)
 
     def posterior(
         self,

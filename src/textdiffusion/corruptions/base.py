@@ -62,10 +62,6 @@ class Corruption(ABC):
         """Positions that may hold noise: elsewhere `bound` is zero and the network is not read."""
 
     @abstractmethod
-    def clean_logits(self, logits: Logits) -> Logits:
-        """The logits of x_0 in float32 with what can never be clean (the mask) at -inf; a new tensor."""
-
-    @abstractmethod
     def posterior(
         self,
         p_x0: Float[Tensor, "*asked vocab"],
@@ -90,6 +86,10 @@ class Corruption(ABC):
         self, x0: Int[Tensor, "*asked"], t: Float[Tensor, "*#asked"], vocab: int
     ) -> Float[Tensor, "*asked vocab"]:
         """q(x_t | x_0) as probabilities."""
+
+    def clean_logits(self, logits: Logits) -> Logits:
+        """The logits of x_0 in float32 with what can never be clean (the mask) at -inf; a new tensor."""
+        return logits.to(torch.float32, copy=True) if self.mask_id is None else without(logits, self.mask_id)
 
     def corrupt(self, x0: Tokens, t: Times, generator: RowGenerator) -> Corrupted:
         """A draw of x_t given x_0, and where noise struck."""

@@ -11,7 +11,7 @@ from ..errors import SettingsError
 from ..randomness import RowGenerator, move
 from ..schedules import Linear, NoiseSchedule
 from ..shapes import Logits, Tokens, Where
-from .base import Corruption, without
+from .base import Corruption
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,6 @@ class Mixture(Corruption):
 
     def may_be_noise(self, xt: Tokens) -> Where:
         return torch.ones_like(xt, dtype=torch.bool)
-
-    def clean_logits(self, logits: Logits) -> Logits:
-        return without(logits, self.mask_id)
 
     def posterior(
         self,

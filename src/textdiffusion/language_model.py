@@ -27,8 +27,6 @@ class Task:
     decoding: Decoding
     seeds: tuple[int, ...]
     prompts: tuple[str, ...]
-    prompt_tokens: tuple[int, ...]
-    """Leading tokens of each row that were given; 0 where the holes lie inside the text."""
     inside: bool
     """Whether the holes lie inside the texts, which then end where they ended."""
 
@@ -128,7 +126,7 @@ class DiffusionLM:
         for row, room in zip(ids, rooms, strict=True):
             self._check_room(len(row), room)
         canvas = Canvas.from_prompts(ids, rooms, pad_id=self.format.pad_id)
-        return Task(canvas, decoding, tuple(seeds), tuple(prompts), tuple(map(len, ids)), inside=False)
+        return Task(canvas, decoding, tuple(seeds), tuple(prompts), inside=False)
 
     def infilling(self, texts: Sequence[str], *, seeds: Sequence[int], decoding: Decoding) -> Task:
         """Texts with holes."""
@@ -137,7 +135,7 @@ class DiffusionLM:
             self._check_room(len(ids), 0)
         tokens, holes = zip(*rows, strict=True)
         canvas = Canvas.from_rows(tokens, holes, pad_id=self.format.pad_id)
-        return Task(canvas, decoding, tuple(seeds), tuple(texts), (0,) * len(texts), inside=True)
+        return Task(canvas, decoding, tuple(seeds), tuple(texts), inside=True)
 
     def stream(self, task: Task) -> Iterator[Frame]:
         """The frames of a task as they come; nothing of them is kept."""

@@ -156,7 +156,7 @@ def test_a_sentence_encoder_becomes_a_language_model() -> None:
     assert folder is not None
     lm = td.load(str(folder), device="cpu", dtype="float32")
     assert lm.fill("The [MASK] of France is Paris.", steps=1).text.lower().startswith("the")
-    collate = td.DiffusionCollator(lm.format, seed=1)
+    collate = td.DiffusionCollator(lm.format.tokenizer, seed=1)
     texts = ["The capital of France is Paris.", "A cat sat on the mat.", "Dogs run over green hills."]
     batch = collate([{"input_ids": ids} for ids in lm.format.document(texts)])
     optimizer = torch.optim.AdamW(lm.model.parameters(), lr=1e-3)

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from transformers import AutoModelForMaskedLM, PreTrainedTokenizerBase
 
 import textdiffusion as td
+from textdiffusion.errors import IncompatibleError
 from textdiffusion.mask_rates import StepRates, UniformRates
 from textdiffusion.tokens import TextFormat
 from textdiffusion.training.collate import IGNORED, CanvasCollator, DiffusionCollator
@@ -20,7 +21,8 @@ from textdiffusion.training.tokenizer import train_tokenizer
 
 from .conftest import Recipe
 
-FORMAT = TextFormat.of(train_tokenizer(["the cat sat on the mat"], 280, longest=16))
+TOKENIZER = train_tokenizer(["the cat sat on the mat"], 280, longest=16)
+FORMAT = TextFormat.of(TOKENIZER)
 plain = st.integers(min_value=4, max_value=len(FORMAT.tokenizer) - 1)
 
 
@@ -41,7 +43,7 @@ def test_labels_are_the_tokens_behind_the_prefix(rows: list[list[int]], prefix: 
     st.integers(0, 1000),
 )
 def test_struck_tokens_are_masked_and_labelled(rows: list[list[int]], one_rate: bool, seed: int) -> None:
-    collate = DiffusionCollator(FORMAT, one_rate_per_batch=one_rate, with_rate=True, seed=seed)
+    collate = DiffusionCollator(TOKENIZER, one_rate_per_batch=one_rate, with_rate=True, seed=seed)
     batch = collate([{"input_ids": row} for row in rows])
     struck = batch["labels"] != IGNORED
     assert bool(struck.any()), "a loss over no tokens is no number"
@@ -57,13 +59,20 @@ def test_special_tokens_stay_and_the_end_only_if_it_is_not_learnt() -> None:
     (ids,) = FORMAT.document(["the cat"])
     rows = [{"input_ids": ids}] * 4
     for learn_end in (True, False):
-        batch = DiffusionCollator(FORMAT, StepRates(1), learn_end=learn_end)(rows)
+        batch = DiffusionCollator(TOKENIZER, StepRates(1), learn_end=learn_end)(rows)
         assert bool((batch["input_ids"][:, -1] == FORMAT.mask_id).all()) is learn_end
+
+
+def test_a_tokenizer_without_a_mask_is_refused_at_once() -> None:
+    bare = train_tokenizer(["the cat"], 270, longest=16)
+    bare.mask_token = None
+    with pytest.raises(IncompatibleError, match="no mask token"):
+        DiffusionCollator(bare)
 
 
 def test_each_batch_draws_anew_and_the_seed_gives_it_again() -> None:
     rows = [{"input_ids": list(range(10, 30))}] * 4
-    one, other = DiffusionCollator(FORMAT, seed=3), DiffusionCollator(FORMAT, seed=3)
+    one, other = DiffusionCollator(TOKENIZER, seed=3), DiffusionCollator(TOKENIZER, seed=3)
     first, second = one(rows), one(rows)
     assert not torch.equal(first["labels"], second["labels"])
     assert torch.equal(first["labels"], other(rows)["labels"])
@@ -73,7 +82,7 @@ def test_each_batch_draws_anew_and_the_seed_gives_it_again() -> None:
 def test_workers_epochs_and_ranks_draw_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker has a copy of the collator that begins anew each epoch."""
     rows: Any = [{"input_ids": list(range(10, 40))} for _ in range(8)]
-    collate = DiffusionCollator(FORMAT, seed=3)
+    collate = DiffusionCollator(TOKENIZER, seed=3)
     torch.manual_seed(0)
     loader = DataLoader(rows, batch_size=2, num_workers=2, collate_fn=collate, multiprocessing_context="fork")
     drawn = [batch["labels"] for _ in range(2) for batch in loader]
@@ -81,10 +90,10 @@ def test_workers_epochs_and_ranks_draw_apart(monkeypatch: pytest.MonkeyPatch) ->
     for rank in range(3):
         monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
         monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
-        ranks.append(DiffusionCollator(FORMAT, seed=3)(rows[:2])["labels"])
+        ranks.append(DiffusionCollator(TOKENIZER, seed=3)(rows[:2])["labels"])
     assert len({tuple(labels.flatten().tolist()) for labels in [*drawn, *ranks]}) == 8 + 3
     monkeypatch.undo()
-    assert torch.equal(DiffusionCollator(FORMAT, seed=3)(rows[:2])["labels"], ranks[0])
+    assert torch.equal(DiffusionCollator(TOKENIZER, seed=3)(rows[:2])["labels"], ranks[0])
     torch.manual_seed(0)
     again = [batch["labels"] for _ in range(2) for batch in loader]
     assert all(torch.equal(one, other) for one, other in zip(drawn, again, strict=True))
@@ -99,8 +108,7 @@ def test_a_plain_trainer_learns_with_it(
     recipe: Recipe,
     kind: str,
 ) -> None:
-    text_format = TextFormat.of(tokenizer)
-    rows: Any = [{"input_ids": ids[:16]} for ids in text_format.document(texts)]
+    rows: Any = [{"input_ids": ids[:16]} for ids in TextFormat.of(tokenizer).document(texts)]
     torch.manual_seed(0)
     model = AutoModelForMaskedLM.from_pretrained(bert) if kind == "bert" else new_network(recipe(), tokenizer)
     arguments = transformers.TrainingArguments(
@@ -115,7 +123,7 @@ def test_a_plain_trainer_learns_with_it(
         disable_tqdm=True,
         dataloader_pin_memory=False,
     )
-    collator = td.DiffusionCollator(text_format, UniformRates(0.15, 0.99), prefix_length=2)
+    collator = td.DiffusionCollator(tokenizer, UniformRates(0.15, 0.99), prefix_length=2)
     trainer = transformers.Trainer(
         model=model, args=arguments, data_collator=collator, train_dataset=rows, processing_class=tokenizer
     )

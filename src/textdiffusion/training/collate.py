@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import get_worker_info
+from transformers import PreTrainedTokenizerBase
 
 from ..canvas import Canvas
 from ..mask_rates import MaskRates, StepRates
@@ -54,7 +55,8 @@ class DiffusionCollator:
     collator, also by the worker's seed, and in distributed training by the rank.
     """
 
-    format: TextFormat
+    tokenizer: PreTrainedTokenizerBase
+    """Says which tokens are the mask, padding and other special ones."""
     rates: MaskRates = field(default_factory=StepRates)
     """Distribution of the mask rate; ten steps by default."""
     prefix_length: int = 0
@@ -68,6 +70,15 @@ class DiffusionCollator:
     seed: int = 0
     batches: int = field(default=0, init=False)
     """Batches made so far."""
+    format: TextFormat = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Read the special ids of the tokenizer.
+
+        Raises:
+            IncompatibleError: it has no mask.
+        """
+        self.format = TextFormat.of(self.tokenizer)
 
     def __call__(self, rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Tensor]:
         """`input_ids`, `attention_mask` and `labels`, each [batch, length]."""

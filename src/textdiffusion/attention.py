@@ -8,11 +8,28 @@ from .shapes import Attend
 
 
 def block_causal(
-    length: int, block: int, device: torch.device | str | None = None
-) -> Bool[Tensor, "length length"]:
-    """A position sees its own block and all earlier ones; `block` 1 is causal (BD3-LM, arXiv:2503.09573)."""
+    length: int, block: int, device: torch.device | str | None = None, *, start: int = 0
+) -> Bool[Tensor, "query length"]:
+    """A position sees its own block and all earlier ones; `block` 1 is causal (BD3-LM, arXiv:2503.09573).
+
+    The queries are the positions from `start` on.
+    """
     index = torch.arange(length, device=device) // block
-    return index[:, None] >= index[None, :]
+    return index[start:, None] >= index[None, :]
+
+
+def noisy_and_clean(
+    length: int, block: int, device: torch.device | str | None = None
+) -> Bool[Tensor, "twice twice"]:
+    """Who sees whom in [x_t ; x_0], where one call scores every block (BD3-LM, arXiv:2503.09573).
+
+    A noisy block sees itself and the clean blocks before it; a clean block sees clean blocks up to itself.
+    """
+    index = torch.arange(length, device=device) // block
+    same, before = index[:, None] == index[None, :], index[:, None] > index[None, :]
+    noisy = torch.cat([same, before], dim=1)
+    clean = torch.cat([torch.zeros_like(same), same | before], dim=1)
+    return torch.cat([noisy, clean], dim=0)
 
 
 def combine(

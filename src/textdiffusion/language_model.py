@@ -9,7 +9,7 @@ import torch
 from .canvas import Canvas
 from .checkpoint import Checkpoint, ModelSettings, load_checkpoint
 from .corruptions import Absorbing, Corruption, Mixture
-from .denoisers.masked_lm import MaskedLMDenoiser
+from .denoisers.adapt import denoiser_of
 from .device import DEVICES, choose_device
 from .errors import SettingsError
 from .generation import Decoding, Frame, denoise
@@ -66,7 +66,7 @@ class DiffusionLM:
         self.model = checkpoint.model.to(device)  # type: ignore[arg-type, unused-ignore]
         self.settings: ModelSettings = checkpoint.settings
         self.format = TextFormat.of(checkpoint.tokenizer)
-        self.denoiser = MaskedLMDenoiser.of(self.model)
+        self.denoiser = denoiser_of(self.model)
         self.vocab_size: int = self.model.config.vocab_size
         self.corruption: Corruption = self.settings.corruption(self.format.mask_id, self.vocab_size)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
 
+from textdiffusion.attention import block_causal
 from textdiffusion.denoisers.masked_lm import MaskedLMDenoiser
 from textdiffusion.denoisers.transformer import (
     DiffusionTransformerConfig,
@@ -127,7 +128,8 @@ def test_padding_is_not_seen(block_size: int | None, kind: str) -> None:
     network = build(block_size=block_size)
     padded = torch.cat([ids(), torch.full((2, 4), 3)], 1)
     valid = (torch.arange(LENGTH + 4) < LENGTH).expand(2, -1)
-    masks = {"bool": valid, "int": valid.long(), "square": valid[:, None, None].expand(2, 1, LENGTH + 4, -1)}
+    blocks = block_causal(LENGTH + 4, block_size or LENGTH + 4)  # a square mask says all, blocks included
+    masks = {"bool": valid, "int": valid.long(), "square": valid[:, None, None] & blocks}
     with torch.no_grad():
         alone = network(ids()).logits
         found = network(padded, attention_mask=masks[kind]).logits

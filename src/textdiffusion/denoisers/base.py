@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ..errors import IncompatibleError
@@ -15,6 +16,16 @@ class Denoiser(ABC):
 
     uses_time: bool = False
     """Whether the output depends on t itself, so that unchanged tokens at another time need a new call."""
+
+    @property
+    def block_size(self) -> int | None:
+        """Tokens in a block that sees itself and what stands before it; None where every token sees all."""
+        return None
+
+    @property
+    def longest(self) -> int | None:
+        """Longest text that the network's positions allow; None where there is no limit."""
+        return None
 
     @abstractmethod
     def __call__(
@@ -29,6 +40,45 @@ class Denoiser(ABC):
         """Logits of x_0: [batch, length, vocab], or with `where` the rows ``logits[where]``, [asked, vocab].
 
         `attend` None lets every token see every other; `positions` None counts from 0 in each row.
+        """
+
+
+class Past(ABC):
+    """What a network remembers of the tokens that it has read: room for a canvas, filled from the left."""
+
+    @abstractmethod
+    def at(self, start: int, *, reads: int = 0) -> "Past":
+        """The same memory, with the next tokens to be read standing at `start`.
+
+        They see what is remembered before `start`, and behind themselves up to `reads`.
+        """
+
+    @abstractmethod
+    def of_rows(self, rows: Int[Tensor, " some"]) -> "Past":
+        """A copy of the memory of some texts."""
+
+
+class CachingDenoiser(Denoiser):
+    """A denoiser that need not read again what has not changed."""
+
+    @abstractmethod
+    def past(self, batch: int, length: int) -> Past:
+        """Empty memory for `batch` texts of `length` tokens."""
+
+    @abstractmethod
+    def resume(
+        self,
+        past: Past,
+        xt: Tokens,
+        t: Times,
+        *,
+        attend: Bool[Tensor, "batch key"] | None = None,
+        positions: Positions | None = None,
+        where: Where | None = None,
+    ) -> Logits:
+        """Read `xt` from where `past` stands, remember it there, and answer as a call does, for `xt` alone.
+
+        `attend` tells which of all tokens that may be seen are text: those of `past` and of `xt`.
         """
 
 

@@ -56,13 +56,12 @@ class MaskedLMDenoiser(Denoiser):
         if where is None:
             logits: Tensor = self.model(**inputs).logits
             return logits
-        with _head_only_at(self.network.base_model, where):
+        with head_only_at(self.network.base_model, where):
             asked: Tensor = self.model(**inputs).logits
         return asked[0]
 
     @property
     def longest(self) -> int | None:
-        """Longest text that the positions allow; None where there is no limit."""
         table = _position_table(self.network)
         if table is not None:
             return table.num_embeddings - self.offset
@@ -71,7 +70,7 @@ class MaskedLMDenoiser(Denoiser):
 
 
 @contextmanager
-def _head_only_at(body: nn.Module, where: Where) -> Iterator[None]:
+def head_only_at(body: nn.Module, where: Where) -> Iterator[None]:
     """Let everything above `body` see only the chosen hidden states, as one row of [1, asked, hidden].
 
     The vocabulary head works token by token, so its outputs are the same; this serves every family without

@@ -5,6 +5,9 @@ input embeddings that are also the output layer. A citizen of transformers: once
 ``AutoModelForMaskedLM.from_pretrained`` loads it without remote code.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import no_type_check
 
 import torch
@@ -19,11 +22,42 @@ from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
 from ..attention import block_causal, combine
 from ..errors import SettingsError
 from ..shapes import Attend, Positions, Tokens
+from .base import Past
 
 Hidden = Float[Tensor, "batch length hidden"]
+Heads = Float[Tensor, "batch heads length width"]
+Read = Callable[[Heads, Heads], tuple[Tensor, Tensor]]
+"""Remembers the new keys and values, and returns all that are seen."""
 Rotation = tuple[Float[Tensor, "#batch 1 length half"], Float[Tensor, "#batch 1 length half"]]
-Mask = Attend | Bool[Tensor, "batch 1 query key"] | Int[Tensor, "batch length"]
+Mask = Bool[Tensor, "batch key"] | Attend | Bool[Tensor, "batch 1 query key"] | Int[Tensor, "batch length"]
 """As our own denoisers give it, as transformers' masks come, or as a tokenizer returns it."""
+
+
+@dataclass(frozen=True)
+class KeyValues(Past):
+    """Keys and values of all layers, in buffers that are written in place and shared by all views of them."""
+
+    keys: Float[Tensor, "layers batch heads room width"]
+    values: Float[Tensor, "layers batch heads room width"]
+    start: int = 0
+    """Where the next tokens stand."""
+    reads: int = 0
+    """How far they see at least, themselves included."""
+
+    def at(self, start: int, *, reads: int = 0) -> "KeyValues":
+        return replace(self, start=start, reads=reads)
+
+    def of_rows(self, rows: Int[Tensor, " some"]) -> "KeyValues":
+        return replace(self, keys=self.keys[:, rows], values=self.values[:, rows])
+
+    def read(
+        self, layer: int, k: Heads, v: Heads
+    ) -> tuple[Float[Tensor, "batch heads key width"], Float[Tensor, "batch heads key width"]]:
+        """Remember the new tokens' keys and values in a layer, and return all that they see."""
+        new = slice(self.start, self.start + k.shape[2])
+        seen = slice(max(new.stop, self.reads))
+        self.keys[layer, :, :, new], self.values[layer, :, :, new] = k, v
+        return self.keys[layer, :, :, seen], self.values[layer, :, :, seen]
 
 
 @no_type_check  # transformers rewrites __init__ and checks the fields itself
@@ -58,9 +92,7 @@ def _rotation(positions: Positions, width: int, theta: float) -> Rotation:
     return angles.cos(), angles.sin()
 
 
-def _rotate(
-    x: Float[Tensor, "batch heads length width"], rotation: Rotation
-) -> Float[Tensor, "batch heads length width"]:
+def _rotate(x: Heads, rotation: Rotation) -> Heads:
     cos, sin = (part.to(x.dtype) for part in rotation)
     left, right = x.chunk(2, dim=-1)
     return torch.cat([left * cos - right * sin, right * cos + left * sin], dim=-1)
@@ -90,13 +122,21 @@ class Attention(nn.Module):
         self.o_proj = ToStream(width, width, bias=False)
         self.q_norm, self.k_norm = (Norm(width // self.heads, eps=config.rms_norm_eps) for _ in range(2))
 
-    def forward(self, x: Hidden, rotation: Rotation, mask: Bool[Tensor, "..."] | None) -> Hidden:
-        """Mix the tokens of each row."""
+    def forward(
+        self,
+        x: Hidden,
+        rotation: Rotation,
+        mask: Bool[Tensor, "..."] | None,
+        read: Read | None = None,
+    ) -> Hidden:
+        """Mix the tokens of each row, and with `read` what is remembered of it."""
         batch, length, width = x.shape
         split = (batch, length, self.heads, width // self.heads)
         q = _rotate(self.q_norm(self.q_proj(x).view(split)).transpose(1, 2), rotation)
         k = _rotate(self.k_norm(self.k_proj(x).view(split)).transpose(1, 2), rotation)
         v = self.v_proj(x).view(split).transpose(1, 2)
+        if read is not None:
+            k, v = read(k, v)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         out: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(batch, length, width))
         return out
@@ -129,9 +169,15 @@ class Layer(nn.Module):
         self.feed_forward_norm = Norm(config.hidden_size, eps=config.rms_norm_eps)
         self.feed_forward = FeedForward(config)
 
-    def forward(self, x: Hidden, rotation: Rotation, mask: Bool[Tensor, "..."] | None) -> Hidden:
+    def forward(
+        self,
+        x: Hidden,
+        rotation: Rotation,
+        mask: Bool[Tensor, "..."] | None,
+        read: Read | None = None,
+    ) -> Hidden:
         """One layer further."""
-        x = x + self.attention(self.attention_norm(x), rotation, mask)
+        x = x + self.attention(self.attention_norm(x), rotation, mask, read)
         out: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
         return out
 
@@ -177,25 +223,36 @@ class DiffusionTransformerModel(DiffusionTransformerPreTrainedModel):
         input_ids: Tokens,
         attention_mask: Mask | None = None,
         position_ids: Positions | None = None,
+        past: KeyValues | None = None,
     ) -> BaseModelOutput:
-        """Hidden states [batch, length, hidden]; a mask is true where a token may be seen."""
-        length = input_ids.shape[1]
+        """Hidden states [batch, length, hidden]; a mask is true where a token may be seen.
+
+        A mask for each query is taken as it is; else the network's own blocks are kept. With `past` the
+        tokens follow what it holds, and are remembered in it.
+        """
+        start = 0 if past is None else past.start
+        stop = start + input_ids.shape[1]
         if position_ids is None:
-            position_ids = torch.arange(length, device=input_ids.device)[None]
-        pattern = (
-            None
-            if self.config.block_size is None
-            else block_causal(length, self.config.block_size, input_ids.device)
-        )
+            position_ids = torch.arange(start, stop, device=input_ids.device)[None]
         attend = None if attention_mask is None else attention_mask.bool()
-        mask = combine(attend[:, 0] if attend is not None and attend.ndim == 4 else attend, pattern)
+        if attend is not None and attend.ndim > 2:
+            mask = combine(attend[:, 0] if attend.ndim == 4 else attend, None)
+        else:
+            mask = combine(attend, self._pattern(start, stop, input_ids.device))
         rotation = _rotation(
             position_ids, self.config.hidden_size // self.config.num_attention_heads, self.config.rope_theta
         )
         x = self.embed_tokens(input_ids)
-        for layer in self.layers:
-            x = layer(x, rotation, mask)
+        for number, layer in enumerate(self.layers):
+            x = layer(x, rotation, mask, None if past is None else partial(past.read, number))
         return BaseModelOutput(last_hidden_state=self.norm(x))
+
+    def _pattern(self, start: int, stop: int, device: torch.device) -> Bool[Tensor, "query key"] | None:
+        """What the blocks let the tokens from `start` to `stop` see; None where that is everything."""
+        block = self.config.block_size
+        if block is None or start // block == (stop - 1) // block:
+            return None
+        return block_causal(stop, block, device, start=start)
 
 
 class DiffusionTransformerForMaskedLM(DiffusionTransformerPreTrainedModel):
@@ -216,10 +273,11 @@ class DiffusionTransformerForMaskedLM(DiffusionTransformerPreTrainedModel):
         attention_mask: Mask | None = None,
         position_ids: Positions | None = None,
         labels: Tokens | None = None,
+        past: KeyValues | None = None,
     ) -> MaskedLMOutput:
         """Logits [batch, length, vocab], and the mean cross-entropy where `labels` is not -100."""
         hidden = self.model(
-            input_ids, attention_mask=attention_mask, position_ids=position_ids
+            input_ids, attention_mask=attention_mask, position_ids=position_ids, past=past
         ).last_hidden_state
         logits = self.lm_head(hidden)
         loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())

@@ -20,7 +20,7 @@ from ..data.formats import Repeats
 from ..data.packing import ARRANGEMENTS, TokenRows
 from ..data.sources import available_splits, read_documents
 from ..data.streaming import StreamedRows
-from ..denoisers.masked_lm import MaskedLMDenoiser
+from ..denoisers.adapt import denoiser_of
 from ..denoisers.transformer import DiffusionTransformerConfig, DiffusionTransformerForMaskedLM
 from ..errors import DataError, SettingsError
 from ..registry import did_you_mean
@@ -50,7 +50,7 @@ def prepare(recipe: TrainingRecipe, resume_from: Path | None, console: Console) 
     texts = _documents(recipe, "train")
     checkpoint = _checkpoint(recipe, resume_from, texts, console)
     text_format = TextFormat.of(checkpoint.tokenizer)
-    longest = MaskedLMDenoiser.of(checkpoint.model).longest
+    longest = denoiser_of(checkpoint.model).longest
     if longest is not None and recipe.length > longest:
         raise SettingsError(f"length {recipe.length} is more than the {longest} positions of the model.")
     rows, held_out = _rows(recipe, text_format, texts, console)

@@ -14,7 +14,7 @@ from torch.utils.data import Sampler
 
 from ..canvas import Canvas
 from ..corruptions import Corruption
-from ..denoisers.masked_lm import MaskedLMDenoiser
+from ..denoisers.adapt import denoiser_of
 from ..objectives import CountNelbo, Nelbo, NextToken, Objective, Scores
 from ..randomness import RowGenerator
 from .collate import IGNORED
@@ -185,7 +185,7 @@ class DiffusionTrainer(transformers.Trainer):
 
     def _scores(self, model: nn.Module, objective: Objective, inputs: dict[str, Any]) -> Scores:
         canvas = Canvas(inputs["input_ids"], inputs["labels"] != IGNORED, inputs["attention_mask"].bool())
-        return objective(MaskedLMDenoiser.of(model), self.corruption, canvas, inputs["draws"])
+        return objective(denoiser_of(model), self.corruption, canvas, inputs["draws"])
 
     def _draws(self, step: int, first: int, total: int, ids: Tensor) -> RowGenerator:
         return RowGenerator.for_batch(

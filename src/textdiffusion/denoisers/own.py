@@ -1,0 +1,67 @@
+"""Our own network as a denoiser: like any masked language model, and with a memory."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
+from .base import CachingDenoiser, Past
+from .masked_lm import MaskedLMDenoiser, head_only_at
+from .transformer import DiffusionTransformerForMaskedLM, KeyValues
+
+
+@dataclass(frozen=True)
+class OwnDenoiser(CachingDenoiser):
+    """A view of a `DiffusionTransformerForMaskedLM`."""
+
+    whole: MaskedLMDenoiser
+    """Calls the network on whole texts, however it is wrapped."""
+    network: DiffusionTransformerForMaskedLM
+
+    def __call__(
+        self,
+        xt: Tokens,
+        t: Times,
+        *,
+        attend: Attend | None = None,
+        positions: Positions | None = None,
+        where: Where | None = None,
+    ) -> Logits:
+        return self.whole(xt, t, attend=attend, positions=positions, where=where)
+
+    @property
+    def block_size(self) -> int | None:
+        size: int | None = self.network.config.block_size
+        return size
+
+    @property
+    def longest(self) -> int | None:
+        return self.whole.longest
+
+    def past(self, batch: int, length: int) -> KeyValues:
+        config, weight = self.network.config, self.network.lm_head.weight
+        heads = config.num_attention_heads
+        shape = (config.num_hidden_layers, batch, heads, length, config.hidden_size // heads)
+        # Zeros, not what happened to be there: unseen values are multiplied by 0, which nan would survive.
+        keys, values = torch.zeros(2, *shape, device=weight.device, dtype=weight.dtype)
+        return KeyValues(keys, values)
+
+    def resume(
+        self,
+        past: Past,
+        xt: Tokens,
+        t: Times,
+        *,
+        attend: Bool[Tensor, "batch key"] | None = None,
+        positions: Positions | None = None,
+        where: Where | None = None,
+    ) -> Logits:
+        assert isinstance(past, KeyValues)
+        if where is None:
+            logits: Tensor = self.network(xt, attend, positions, past=past).logits
+            return logits
+        with head_only_at(self.network.base_model, where):
+            asked: Tensor = self.network(xt, attend, positions, past=past).logits
+        return asked[0]

@@ -52,8 +52,7 @@ class Absorbing(Corruption):
         xt: Int[Tensor, "*asked"],
         t: Float[Tensor, "*#asked"],
     ) -> Float[Tensor, "*asked"]:
-        logits = self.clean_logits(logits)
-        nll = F.cross_entropy(logits.flatten(0, -2), x0.flatten(), reduction="none").view(x0.shape)
+        nll, _ = self.nll(logits, x0)
         return torch.where(xt == self.mask_id, self.schedule.weight(t) * nll, 0.0)
 
     def marginal(

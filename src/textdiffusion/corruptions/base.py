@@ -4,12 +4,13 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..errors import IncompatibleError
 from ..randomness import RowGenerator, move
 from ..schedules import NoiseSchedule
+from ..scoring import cross_entropy
 from ..shapes import Logits, Times, Tokens, Where
 
 
@@ -18,22 +19,6 @@ class Corrupted(NamedTuple):
 
     tokens: Tokens
     hit: Where
-
-
-def without(logits: Logits, token: int) -> Logits:
-    """The logits in float32 with one token at -inf; a new tensor.
-
-    Raises:
-        IncompatibleError: the logits have no such token.
-    """
-    if not 0 <= token < logits.shape[-1]:
-        raise IncompatibleError(
-            f"mask id {token} is not among the {logits.shape[-1]} tokens that the network gives logits for; "
-            "name the right mask id or widen the network's vocabulary."
-        )
-    clean = logits.to(torch.float32, copy=True)
-    clean[..., token] = -torch.inf
-    return clean
 
 
 class Corruption(ABC):
@@ -88,8 +73,35 @@ class Corruption(ABC):
         """q(x_t | x_0) as probabilities."""
 
     def clean_logits(self, logits: Logits) -> Logits:
-        """The logits of x_0 in float32 with what can never be clean (the mask) at -inf; a new tensor."""
-        return logits.to(torch.float32, copy=True) if self.mask_id is None else without(logits, self.mask_id)
+        """The logits of x_0 in float32 with what can never be clean (the mask) at -inf; a new tensor.
+
+        Raises:
+            IncompatibleError: the logits have no such token.
+        """
+        clean = logits.to(torch.float32, copy=True)
+        if self.mask_id is not None:
+            clean[..., self._inside(logits)] = -torch.inf
+        return clean
+
+    def nll(
+        self, logits: Logits, x0: Int[Tensor, "*asked"]
+    ) -> tuple[Float[Tensor, "*asked"], Bool[Tensor, "*asked"]]:
+        """-log p(x_0) in nats under the clean logits, and whether x_0 is the most probable token.
+
+        Raises:
+            IncompatibleError: the logits have no such token as the mask.
+        """
+        return cross_entropy(logits, x0, None if self.mask_id is None else self._inside(logits))
+
+    def _inside(self, logits: Logits) -> int:
+        """The mask's id, which must have a logit."""
+        assert self.mask_id is not None
+        if not 0 <= self.mask_id < logits.shape[-1]:
+            raise IncompatibleError(
+                f"mask id {self.mask_id} is not among the {logits.shape[-1]} tokens that the network gives "
+                "logits for; name the right mask id or widen the network's vocabulary."
+            )
+        return self.mask_id
 
     def corrupt(self, x0: Tokens, t: Times, generator: RowGenerator) -> Corrupted:
         """A draw of x_t given x_0, and where noise struck."""

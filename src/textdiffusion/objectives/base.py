@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from ..canvas import Canvas
 from ..corruptions import Corruption
@@ -57,6 +59,7 @@ class Reading:
 
     logits: Logits
     nll: PerAsked
+    correct: Bool[Tensor, " asked"]
     asked: Where
 
     @classmethod
@@ -65,19 +68,15 @@ class Reading:
     ) -> "Reading":
         """Ask about `asked` only: the vocabulary head runs on no other position."""
         logits = denoiser(xt, t, attend=canvas.attend, positions=canvas.positions, where=asked)
-        clean = corruption.clean_logits(logits)
-        nll = torch.nn.functional.cross_entropy(clean, canvas.tokens[asked], reduction="none")
-        return cls(clean, nll, asked)
+        return cls(logits, *corruption.nll(logits, canvas.tokens[asked]), asked)
 
     def scores(self, canvas: Canvas, loss: PerAsked, hit: Where) -> Scores:
         """Put the losses of the asked positions (one number each) back in their places."""
         zero = torch.zeros(self.asked.shape, dtype=loss.dtype, device=loss.device)
-        correct = torch.zeros_like(self.asked)
-        correct[self.asked] = self.logits.argmax(-1) == canvas.tokens[self.asked]
         return Scores(
             nats=zero.masked_scatter(self.asked, loss),
             cross_entropy=zero.masked_scatter(self.asked, self.nll.detach()),
             asked=self.asked,
-            correct=correct,
+            correct=torch.zeros_like(self.asked).masked_scatter(self.asked, self.correct),
             rate=hit.sum(1) / canvas.editable.sum(1).clamp(min=1),
         )

@@ -30,9 +30,7 @@ class NextToken(Objective):
         target = canvas.editable & (canvas.positions > 0)
         ask = torch.cat([target[:, 1:], torch.zeros_like(target[:, :1])], dim=1)
         now = torch.zeros(batch, 1, device=canvas.tokens.device)
-        logits = corruption.clean_logits(
-            denoiser(canvas.tokens, now, attend=seen, positions=canvas.positions, where=ask)
-        )
-        nll = torch.nn.functional.cross_entropy(logits, canvas.tokens[target], reduction="none")
+        logits = denoiser(canvas.tokens, now, attend=seen, positions=canvas.positions, where=ask)
+        reading = Reading(logits, *corruption.nll(logits, canvas.tokens[target]), target)
         # Every token is predicted without sight of itself, which is what a fully masked text means.
-        return Reading(logits, nll, target).scores(canvas, nll, target)
+        return reading.scores(canvas, reading.nll, target)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .errors import SettingsError
 from .randomness import draw_categorical
-from .shapes import Times, Tokens, Where
+from .shapes import PerAsked, Times, Tokens, Where
 
 _FIRST_LOOK = 1024
 
@@ -25,8 +25,8 @@ class Prediction:
     """Token id of each candidate; None when the candidates are the whole vocabulary in order."""
     log_total: Float[Tensor, " asked"]
     """Of the whole vocabulary before the cuts: logits - log_total are log-probabilities."""
-    vocab: int
-    """Size of the whole vocabulary."""
+    own: Float[Tensor, "asked vocab"]
+    """The network's own logits, before repetition penalty, temperature and cuts."""
 
     def draw(self, uniform: Float[Tensor, " asked"]) -> tuple[Int[Tensor, " asked"], Float[Tensor, " asked"]]:
         """A token for each position and the probability that the network gave to it."""
@@ -43,7 +43,21 @@ class Prediction:
         p = self.logits.softmax(-1)
         if self.ids is None:
             return p
-        return torch.zeros(len(p), self.vocab, dtype=p.dtype, device=p.device).scatter(-1, self.ids, p)
+        return torch.zeros_like(self.own, dtype=p.dtype).scatter(-1, self.ids, p)
+
+    def entropy(self) -> PerAsked:
+        """Of the network's own distribution, in nats."""
+        terms: Tensor = torch.special.entr(self.own.softmax(-1))
+        return terms.sum(-1)
+
+    def margin(self) -> PerAsked:
+        """Gap between the two most probable tokens of the network's own distribution."""
+        first, second = torch.exp(self.own.topk(2).values - self.own.logsumexp(-1, keepdim=True)).unbind(-1)
+        return first - second
+
+    def probability(self, token: Int[Tensor, " asked"]) -> PerAsked:
+        """What the network's own distribution gives to one token at each position."""
+        return torch.exp(self.own.gather(-1, token[:, None])[:, 0] - self.own.logsumexp(-1))
 
 
 Predict = Callable[[Tokens, Times, Where], Prediction]
@@ -82,6 +96,7 @@ class Filters:
         seen: Bool[Tensor, "asked vocab"] | None = None,
     ) -> Prediction:
         """Turn clean float32 logits into candidates; `seen` marks the tokens already in each text."""
+        own = logits
         if seen is not None:
             lowered = torch.where(
                 logits > 0, logits / self.repetition_penalty, logits * self.repetition_penalty
@@ -89,18 +104,18 @@ class Filters:
             logits = torch.where(seen, lowered, logits)
         if self.temperature not in (0.0, 1.0):
             logits = logits / self.temperature
-        total, vocab = logits.logsumexp(-1), logits.shape[-1]
+        total = logits.logsumexp(-1)
         if self.temperature == 0.0:
-            return Prediction(*logits.max(-1, keepdim=True), total, vocab)
+            return Prediction(*logits.max(-1, keepdim=True), total, own)
         ids, kept = None, total
-        if self.top_k is not None and self.top_k < vocab:
+        if self.top_k is not None and self.top_k < own.shape[-1]:
             logits, ids = logits.topk(self.top_k, dim=-1)
             kept = logits.logsumexp(-1)
         if self.top_p is not None and self.top_p < 1.0:
             if ids is None:
                 logits, ids = _sorted_head(logits, self.top_p)
             logits = _nucleus(logits, kept, self.top_p)
-        return Prediction(logits, ids, total, vocab)
+        return Prediction(logits, ids, total, own)
 
 
 def _sorted_head(

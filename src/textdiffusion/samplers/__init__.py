@@ -1,4 +1,4 @@
-"""Samplers. A new one: a row in recipes.py, and a policy in policies.py where none fits."""
+"""Samplers. A new one: a row in recipes.py, and a policy in commit.py or reopen.py where none fits."""
 
 from .base import Sampler, State
 from .recipes import SAMPLERS, Recipe, sampler_settings

@@ -9,7 +9,7 @@ from ..predictions import Predict
 from ..randomness import RowGenerator, draw_categorical, move
 from ..shapes import Times
 from .base import Sampler, State
-from .policies import WHAT
+from .moment import WHAT
 
 
 @dataclass(frozen=True)

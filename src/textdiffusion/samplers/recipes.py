@@ -8,17 +8,9 @@ from typing import Any
 from ..errors import SettingsError
 from ..registry import Registry, did_you_mean
 from .base import Sampler
-from .policies import (
-    AboveThreshold,
-    EachAtRandom,
-    EachByRate,
-    EveryOpen,
-    Everything,
-    ExactByRate,
-    SomeAtRandom,
-    Surest,
-)
+from .commit import AboveThreshold, EachAtRandom, EveryOpen, Everything, SomeAtRandom, Surest
 from .posterior import Posterior
+from .reopen import EachByRate, ExactByRate
 from .unmask import Unmask
 
 

@@ -9,8 +9,11 @@ from ..errors import IncompatibleError
 from ..predictions import Predict
 from ..randomness import RowGenerator, move
 from ..shapes import Times
+from .answer import Answer
 from .base import Sampler, State
-from .policies import WHAT, Commit, Moment, Nothing, Reopen
+from .commit import Commit
+from .moment import WHAT, Moment
+from .reopen import Nothing, Reopen, Writing
 
 
 @dataclass(frozen=True)
@@ -32,21 +35,21 @@ class Unmask(Sampler):
         generator: RowGenerator,
     ) -> State:
         moment = Moment.of(state, s, t, corruption)
-        asked = self.commit.ask(state, moment, generator)
-        if bool(asked.any()):
-            drawn = move(generator.uniform(state.tokens.shape[1], WHAT), asked.device)[asked]
-            token, probability = predict(state.tokens, t, asked).draw(drawn)
-            confidence = state.confidence.masked_scatter(asked, probability.to(state.confidence.dtype))
-            written = self.commit.settle(asked, confidence, moment)
+        wanted = self.commit.ask(state, moment, generator)
+        writing = Writing(moment, wanted, None)
+        if bool(wanted.any()):
+            drawn = move(generator.uniform(state.tokens.shape[1], WHAT), wanted.device)[wanted]
+            answer = Answer.of(state, wanted, predict(state.tokens, t, wanted), drawn)
+            writing = Writing(moment, self.commit.settle(wanted, answer, moment), answer)
             state = replace(
                 state,
-                tokens=torch.where(written, state.tokens.masked_scatter(asked, token), state.tokens),
-                confidence=torch.where(written, confidence, state.confidence),
-                settled=state.settled | written,
+                tokens=torch.where(writing.where, answer.token, state.tokens),
+                confidence=torch.where(writing.where, answer.confidence, state.confidence),
+                settled=state.settled | writing.where,
             )
         if isinstance(self.reopen, Nothing):
             return state
-        back = self.reopen.choose(state, moment, generator)
+        back = self.reopen.choose(state, writing, generator)
         return replace(
             state,
             tokens=torch.where(back, corruption.noise(state.tokens, generator), state.tokens),
@@ -55,7 +58,7 @@ class Unmask(Sampler):
         )
 
     def finished(self, state: State) -> bool:
-        return isinstance(self.reopen, Nothing) and not bool(state.open.any())
+        return not self.reopen.restless and not bool(state.open.any())
 
     def check(self, corruption: Corruption) -> None:
         if not corruption.masks_only:

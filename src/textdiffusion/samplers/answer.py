@@ -1,0 +1,70 @@
+"""What the network said in a step, and how positions are ranked by it."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..predictions import Prediction
+from ..shapes import PerAsked, PerToken, Tokens, Where
+from .base import State
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the network said about the asked positions, laid out over the texts; elsewhere it means nothing.
+
+    Entropy and margin are of the network's own distribution, whatever the temperature, and are computed when
+    a rule reads them.
+    """
+
+    state: State
+    """The texts that the network was asked about."""
+    asked: Where
+    token: Tokens
+    """The token drawn for each asked position."""
+    confidence: PerToken
+    """Its probability, after the temperature."""
+    prediction: Prediction
+
+    @classmethod
+    def of(
+        cls, state: State, asked: Where, prediction: Prediction, uniform: Float[Tensor, " asked"]
+    ) -> "Answer":
+        """Draw a token for each asked position."""
+        token, probability = prediction.draw(uniform)
+        confidence = state.confidence.masked_scatter(asked, probability.to(state.confidence.dtype))
+        return cls(state, asked, state.tokens.masked_scatter(asked, token), confidence, prediction)
+
+    def entropy(self) -> PerToken:
+        """How unsure the network is, in nats."""
+        return self._laid_out(self.prediction.entropy())
+
+    def margin(self) -> PerToken:
+        """How far the most probable token is ahead of the next, in probability."""
+        return self._laid_out(self.prediction.margin())
+
+    def doubt(self) -> PerToken:
+        """How improbable the network finds the token that stands there."""
+        return self._laid_out(1.0 - self.prediction.probability(self.state.tokens[self.asked]))
+
+    def _laid_out(self, numbers: PerAsked) -> PerToken:
+        return torch.zeros_like(self.confidence).masked_scatter(self.asked, numbers.to(self.confidence.dtype))
+
+
+def top(among: Where, score: PerToken, count: Int[Tensor, " batch"]) -> Where:
+    """The `count` positions of highest score; of equals the first, whatever the sort."""
+    rank = _keys(among, score).argsort(dim=1, descending=True, stable=True).argsort(1)
+    return among & (rank < count[:, None])
+
+
+def falling(among: Where, score: PerToken) -> PerToken:
+    """The scores in the order in which `top` takes them, then -inf."""
+    return _keys(among, score).sort(dim=1, descending=True).values
+
+
+def _keys(among: Where, score: PerToken) -> PerToken:
+    # Rounded, because positions that see the same (all masks, say) differ by the network's rounding errors
+    # alone, and those hang on the rest of the batch.
+    return score.round(decimals=5).masked_fill(~among, -torch.inf)

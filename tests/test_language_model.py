@@ -17,7 +17,7 @@ from textdiffusion.training.recipe import TrainingRecipe
 from textdiffusion.training.tokenizer import train_tokenizer
 
 SHAPE = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-TOKENIZER = train_tokenizer(["the cat sat on the mat and the dog ran over the hill"] * 4, 290, longest=48)
+TOKENIZER = train_tokenizer(["the cat sat on the mat and the dog ran over the hill"] * 4, 310, longest=48)
 PROMPTS = ["", "the cat", "the dog ran over the hill and the cat sat"]
 
 
@@ -76,7 +76,7 @@ def test_the_end_of_text_ends_it_only_where_it_was_learnt(prompt: str) -> None:
 
 def test_a_tokenizer_without_begin_starts_from_nothing() -> None:
     lm = language_model(learns_end=True, likes=LM.format.end_id)
-    bare = train_tokenizer(["the cat sat on the mat and the dog ran over the hill"] * 4, 290, longest=48)
+    bare = train_tokenizer(["the cat sat on the mat and the dog ran over the hill"] * 4, 310, longest=48)
     bare.bos_token = None
     lm = DiffusionLM(Checkpoint(lm.model, bare, lm.settings), name="bare", device=torch.device("cpu"))
     written = lm.generate("", length=4)

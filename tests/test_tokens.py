@@ -19,7 +19,7 @@ from textdiffusion.training.recipe import TrainingRecipe
 from textdiffusion.training.tokenizer import train_tokenizer
 
 SHAPE = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-TOKENIZER = train_tokenizer(["the capital of France is Paris and the sea is red"] * 9, 300, longest=64)
+TOKENIZER = train_tokenizer(["the capital of France is Paris and the sea is red"] * 9, 320, longest=64)
 FORMAT = TextFormat.of(TOKENIZER)
 
 
@@ -33,11 +33,9 @@ def like_gpt2() -> PreTrainedTokenizerFast:
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_a_document_comes_back_between_begin_and_end(text: str) -> None:
-    import unicodedata
-
     (ids,) = FORMAT.document([text])
     assert (ids[0], ids[-1]) == (FORMAT.begin_id, FORMAT.end_id)
-    assert FORMAT.decode(ids) == unicodedata.normalize("NFC", text)
+    assert FORMAT.decode(ids) == text
     assert FORMAT.prompt(text) == ids[:-1]
     assert not set(ids[1:-1]) & FORMAT.special_ids
 
@@ -122,12 +120,12 @@ def test_a_wordpiece_text_stays_as_given_but_for_its_holes(
 @pytest.mark.parametrize(
     ("text", "pieces", "expected"),
     [
-        ("The [MASK] is\u00a0red,  (____)!", [" sea", "red"], "The sea is\u00a0red,  (red)!"),
+        ("The [MASK] is\u00a0red,  (____)!", [" sea", "ran"], "The sea is\u00a0red,  (ran)!"),
         ("[MASK] sea[MASK:1]", ["the", " is"], "the sea is"),
         ("é: [MASK][MASK] [MASK]e\u0301", ["é", " is"], "é:é ise\u0301"),
     ],
 )
-def test_a_byte_level_text_stays_as_given_but_for_its_holes(
+def test_a_text_of_our_own_tokenizer_stays_as_given_but_for_its_holes(
     text: str, pieces: list[str], expected: str
 ) -> None:
     ids = [token for piece in pieces for token in FORMAT.prompt(piece)[1:]]

@@ -60,7 +60,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> Path:
 @pytest.fixture(scope="session")
 def tokenizer(texts: list[str]) -> PreTrainedTokenizerBase:
     """A tokenizer of the texts."""
-    return train_tokenizer(texts, 300, longest=16)
+    return train_tokenizer(texts, 320, longest=16)
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +86,7 @@ def recipe(tmp_path: Path, corpus: Path) -> Recipe:
             "data": str(corpus),
             "output": str(tmp_path / output),
             "length": 16,
-            "vocab_size": 300,
+            "vocab_size": 320,
             "network": NETWORK,
             "steps": 14,
             "batch_size": 4,

@@ -2,8 +2,11 @@
 
 from accelerate.utils import extract_model_from_parallel
 from torch import nn
+from transformers import PreTrainedModel
 
+from ..errors import IncompatibleError
 from .base import Denoiser
+from .causal_lm import BLOCK_SIZE, CausalLMDenoiser, check_blocks, is_causal_lm
 from .masked_lm import MaskedLMDenoiser
 from .own import OwnDenoiser
 from .transformer import DiffusionTransformerForMaskedLM
@@ -13,7 +16,30 @@ def denoiser_of(model: nn.Module) -> Denoiser:
     """A view of a network, wrapped for distributed training or not.
 
     Raises:
-        IncompatibleError: it is no model of transformers.
+        IncompatibleError: it is no model of transformers, or one that remembers in a way of its own.
     """
     network, whole = extract_model_from_parallel(model), MaskedLMDenoiser.of(model)
-    return OwnDenoiser(whole, network) if isinstance(network, DiffusionTransformerForMaskedLM) else whole
+    if isinstance(network, DiffusionTransformerForMaskedLM):
+        return OwnDenoiser(whole, network)
+    return CausalLMDenoiser.of(model) if is_causal_lm(whole.network) else whole
+
+
+def set_block_size(model: nn.Module, size: int | None) -> None:
+    """Let a network read blocks of `size` tokens from now on; saved with its configuration.
+
+    None lets our own network see both ways, and makes a causal language model plainly autoregressive.
+
+    Raises:
+        IncompatibleError: the network cannot read blocks.
+    """
+    network = extract_model_from_parallel(model)
+    if isinstance(network, DiffusionTransformerForMaskedLM):
+        network.config.block_size = size
+    elif isinstance(network, PreTrainedModel) and is_causal_lm(network):
+        check_blocks(network)
+        network.config.update({BLOCK_SIZE: size})
+    else:
+        raise IncompatibleError(
+            f"{type(network).__name__} always sees both ways and cannot read block by block; choose a causal "
+            "language model or our own network, or another objective."
+        )

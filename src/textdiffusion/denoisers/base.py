@@ -10,6 +10,9 @@ from torch import Tensor
 from ..errors import IncompatibleError
 from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
 
+Seen = Bool[Tensor, "batch key"] | Bool[Tensor, "batch query key"]
+"""As `Attend`, where the keys are more than the tokens that ask."""
+
 
 class Denoiser(ABC):
     """Predicts the clean token at the asked positions; adapters are frozen views, not modules."""
@@ -72,13 +75,14 @@ class CachingDenoiser(Denoiser):
         xt: Tokens,
         t: Times,
         *,
-        attend: Bool[Tensor, "batch key"] | None = None,
+        attend: Seen | None = None,
         positions: Positions | None = None,
         where: Where | None = None,
     ) -> Logits:
         """Read `xt` from where `past` stands, remember it there, and answer as a call does, for `xt` alone.
 
-        `attend` tells which of all tokens that may be seen are text: those of `past` and of `xt`.
+        `attend` tells which of all tokens that may be seen are text: those of `past` and of `xt`. Query by
+        query it says all, and the network's own blocks are not kept.
         """
 
 

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor
 
 from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
-from .base import CachingDenoiser, Past
+from .base import CachingDenoiser, Past, Seen
 from .masked_lm import MaskedLMDenoiser, head_only_at
 from .transformer import DiffusionTransformerForMaskedLM, KeyValues
 
@@ -54,7 +53,7 @@ class OwnDenoiser(CachingDenoiser):
         xt: Tokens,
         t: Times,
         *,
-        attend: Bool[Tensor, "batch key"] | None = None,
+        attend: Seen | None = None,
         positions: Positions | None = None,
         where: Where | None = None,
     ) -> Logits:

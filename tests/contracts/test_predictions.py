@@ -131,6 +131,20 @@ def test_barred_tokens_stay_barred() -> None:
         assert bool((p[:, [3, 19]] == 0.0).all())
 
 
+@pytest.mark.parametrize(
+    "filters", [Filters(), Filters(temperature=0.0), Filters(temperature=0.5, top_k=3, top_p=0.7)]
+)
+def test_entropy_margin_and_probability_are_the_networks_own(filters: Filters) -> None:
+    logits = logits_of(0, 5, 20).index_fill(-1, torch.tensor([3, 19]), -torch.inf)
+    p, found = logits.double().softmax(-1), filters(logits)
+    falling = p.sort(-1, descending=True).values
+    torch.testing.assert_close(found.entropy().double(), -torch.xlogy(p, p).sum(-1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.margin().double(), falling[:, 0] - falling[:, 1], atol=1e-6, rtol=0)
+    token = torch.tensor([0, 3, 5, 18, 19])
+    expected = p[torch.arange(5), token]
+    torch.testing.assert_close(found.probability(token).double(), expected, atol=1e-6, rtol=0)
+
+
 def test_a_prediction_knows_its_vocabulary() -> None:
     whole = Filters()(logits_of(0, 2, 9))
     assert isinstance(whole, Prediction)

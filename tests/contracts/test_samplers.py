@@ -24,6 +24,8 @@ from textdiffusion.samplers import SAMPLERS, sampler_settings
 from textdiffusion.schedules import SCHEDULES, Geometric, Linear
 
 VOCAB, PAD, MASK = 40, 0, 39
+SEED = 20
+"""Of the first text; a seed whose draws fall on the edge between two tokens would be none to compare by."""
 every_sampler = pytest.mark.parametrize("sampler", list(SAMPLERS))
 
 
@@ -61,7 +63,7 @@ def run(
     banned: Sequence[int] = (),
     **options: Any,
 ) -> list[Frame]:
-    rows = RowGenerator.for_rows(range(7, 7 + len(canvas.tokens)) if seeds is None else seeds)
+    rows = RowGenerator.for_rows(range(SEED, SEED + len(canvas.tokens)) if seeds is None else seeds)
     decoding = Decoding().changed({"sampler": sampler, **options})
     return list(denoise(network(), corruption or Absorbing(MASK), canvas, decoding, rows, banned=banned))
 
@@ -199,7 +201,7 @@ def test_a_text_does_not_hang_on_its_batch(sampler: str, canvas: Canvas, options
         alone = Canvas(
             *(part[row : row + 1, :length] for part in (canvas.tokens, canvas.editable, canvas.valid))
         )
-        text = run(alone, sampler, seeds=[7 + row], **options)[-1].tokens
+        text = run(alone, sampler, seeds=[SEED + row], **options)[-1].tokens
         assert torch.equal(text[0], together[row, :length]), row
 
 

@@ -56,6 +56,11 @@ EXACT: list[tuple[str, dict[str, Any]]] = [
     ("ancestral", {"steps": 1000}),
     ("ancestral", {"steps": 600, "schedule": "maskgit"}),
     ("posterior", {"steps": 400}),
+    ("margin", {"steps": LENGTH}),
+    ("margin", {"block_size": 2}),
+    ("entropy", {"steps": LENGTH}),
+    ("entropy", {"block_size": 2}),
+    ("entropy-bounded", {"gamma": 0.0}),
 ]
 BIASED: list[tuple[str, dict[str, Any]]] = [
     ("random", {"steps": 2}),
@@ -64,6 +69,11 @@ BIASED: list[tuple[str, dict[str, Any]]] = [
     ("confidence", {"steps": LENGTH}),
     ("single-best", {}),
     ("threshold", {"steps": LENGTH, "threshold": 0.5}),
+    ("margin", {"steps": 2}),
+    ("entropy", {"steps": 2}),
+    ("factor", {}),
+    ("entropy-bounded", {"gamma": 1.0}),
+    ("adaptive", {"steps": 2}),
     ("full-remask", {"steps": 10}),
     ("guide", {"steps": 10}),
 ]
@@ -168,6 +178,11 @@ def sure(*probabilities: float) -> Callable[[Tensor], Tensor]:
     return lambda ids: logits.expand(len(ids), -1, -1)
 
 
+def unsure(length: int) -> Callable[[Tensor], Tensor]:
+    """Four tokens alike at each position."""
+    return lambda ids: torch.zeros(len(ids), length, 5)
+
+
 @pytest.mark.parametrize("grid", list(STEP_GRIDS))
 @pytest.mark.parametrize("length", [20, 37])
 def test_guide_masks_an_exact_share_again(grid: str, length: int) -> None:
@@ -247,6 +262,26 @@ def test_threshold_ends_within_the_steps() -> None:
     decoding = Decoding(sampler="threshold", steps=2, settings={"threshold": 0.75})
     frames = frames_of(sure(*[0.5] * 6), 2, 6, decoding)
     assert [int(frame.settled[0].sum()) for frame in frames] == [0, 3, 6]
+
+
+def test_margin_and_entropy_look_at_the_law_and_not_at_the_draw() -> None:
+    """Two even favourites have no margin and little entropy; a clear one among many has both."""
+    two, many = [0.49, 0.49, 0.01, 0.01], [0.40, 0.20, 0.20, 0.20]
+    logits = torch.tensor([[*two, 0.0], [*many, 0.0]]).log()
+    for sampler, first in {"margin": 1, "entropy": 0}.items():
+        for temperature in (0.0, 1.0):
+            decoding = Decoding(sampler=sampler, temperature=temperature, top_k=1)
+            frames = frames_of(lambda ids: logits.expand(len(ids), -1, -1), 20, 2, decoding)
+            assert frames[1].settled.tolist() == [[first == 0, first == 1]] * 20
+
+
+def test_adaptive_writes_more_where_it_is_sure() -> None:
+    """Of 12 open positions, a quarter is due; at mean confidence c of threshold 0.5 that is 3 c / 0.5."""
+    for confidence, written in ((0.25, 2), (0.5, 3), (0.75, 5), (1.0, 6)):
+        decoding = Decoding(sampler="adaptive", steps=4, temperature=0.0, settings={"threshold": 0.5})
+        laws = sure(*[min(confidence, 1 - 1e-7)] * 12)
+        frames = frames_of(laws if confidence > 0.3 else unsure(12), 2, 12, decoding)
+        assert frames[1].settled.sum(1).tolist() == [written] * 2
 
 
 def test_ancestral_calls_only_when_something_is_written() -> None:

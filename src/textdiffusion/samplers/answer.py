@@ -53,18 +53,19 @@ class Answer:
         return torch.zeros_like(self.confidence).masked_scatter(self.asked, numbers.to(self.confidence.dtype))
 
 
-def top(among: Where, score: PerToken, count: Int[Tensor, " batch"]) -> Where:
-    """The `count` positions of highest score; of equals the first, whatever the sort."""
-    rank = _keys(among, score).argsort(dim=1, descending=True, stable=True).argsort(1)
+def top(among: Where, score: PerToken, count: Int[Tensor, " batch"], *, equal: float = 1e-6) -> Where:
+    """The `count` positions of highest score; of equals the first, whatever the sort.
+
+    Neighbours in the ranking that differ by no more than `equal` count as equals: positions that see the same
+    (all masks, say) differ by the network's rounding errors alone, and those hang on the rest of the batch.
+    """
+    ordered, order = score.masked_fill(~among, -torch.inf).sort(dim=1, descending=True)
+    place = torch.zeros_like(order)
+    place[:, 1:] = (ordered[:, :-1] - ordered[:, 1:] > equal).cumsum(1)
+    rank = place.scatter(1, order, place).argsort(dim=1, stable=True).argsort(1)
     return among & (rank < count[:, None])
 
 
 def falling(among: Where, score: PerToken) -> PerToken:
     """The scores in the order in which `top` takes them, then -inf."""
-    return _keys(among, score).sort(dim=1, descending=True).values
-
-
-def _keys(among: Where, score: PerToken) -> PerToken:
-    # Rounded, because positions that see the same (all masks, say) differ by the network's rounding errors
-    # alone, and those hang on the rest of the batch.
-    return score.round(decimals=5).masked_fill(~among, -torch.inf)
+    return score.masked_fill(~among, -torch.inf).sort(dim=1, descending=True).values

@@ -3,12 +3,14 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
+
 from ..randomness import RowGenerator, random_subset
 from ..shapes import Where
-from .answer import Answer, top
+from .answer import Answer, falling, top
 from .base import State
-from .limits import check_share
-from .moment import WHICH, Moment
+from .limits import check_not_negative, check_share
+from .moment import WHICH, Moment, noise
 
 
 class Commit(ABC):
@@ -69,6 +71,28 @@ class Surest(Commit):
 
 
 @dataclass(frozen=True)
+class WidestMargin(Commit):
+    """As many open positions as are due, first where one token is farthest ahead of all others."""
+
+    def ask(self, state: State, moment: Moment, generator: RowGenerator) -> Where:
+        return _open_if_due(state, moment)
+
+    def settle(self, wanted: Where, answer: Answer, moment: Moment) -> Where:
+        return top(wanted, answer.margin(), moment.due)
+
+
+@dataclass(frozen=True)
+class LowestEntropy(Commit):
+    """As many open positions as are due, first where the network is least unsure."""
+
+    def ask(self, state: State, moment: Moment, generator: RowGenerator) -> Where:
+        return _open_if_due(state, moment)
+
+    def settle(self, wanted: Where, answer: Answer, moment: Moment) -> Where:
+        return top(wanted, -answer.entropy(), moment.due, equal=1e-5)
+
+
+@dataclass(frozen=True)
 class AboveThreshold(Commit):
     """Every open position whose token is probable enough; at least the surest one and what is due."""
 
@@ -85,6 +109,79 @@ class AboveThreshold(Commit):
     def settle(self, wanted: Where, answer: Answer, moment: Moment) -> Where:
         sure = wanted & (answer.confidence >= self.threshold)
         return sure | top(wanted, answer.confidence, moment.due.clamp(min=1))
+
+
+@dataclass(frozen=True)
+class SureTogether(Commit):
+    """The n surest with (n + 1)(1 - confidence of the n-th) < factor; at least one and what is due.
+
+    Up to factor 1 the tokens are then jointly the most probable ones too (arXiv:2505.22618, theorem 1).
+    """
+
+    factor: float = 1.0
+    """What the n-th confidence may lack, times n + 1; larger writes more at once."""
+
+    def __post_init__(self) -> None:
+        """Refuse a factor below 0."""
+        check_not_negative("factor", self.factor)
+
+    def ask(self, state: State, moment: Moment, generator: RowGenerator) -> Where:
+        return state.open
+
+    def settle(self, wanted: Where, answer: Answer, moment: Moment) -> Where:
+        lack = 1.0 - falling(wanted, answer.confidence)
+        number = torch.arange(1, lack.shape[1] + 1, device=lack.device)
+        count = ((number + 1) * lack < self.factor).sum(1)
+        return top(wanted, answer.confidence, count.maximum(moment.due.clamp(min=1)))
+
+
+@dataclass(frozen=True)
+class EntropyBounded(Commit):
+    """The most positions whose entropies, without the largest, sum to gamma; at least one and what is due.
+
+    The sum bounds how much the tokens can tell about each other (EB-Sampler, arXiv:2505.24857).
+    """
+
+    gamma: float = 0.1
+    """Nats that tokens written in one call may tell about each other."""
+
+    def __post_init__(self) -> None:
+        """Refuse a bound below 0."""
+        check_not_negative("gamma", self.gamma)
+
+    def ask(self, state: State, moment: Moment, generator: RowGenerator) -> Where:
+        return state.open
+
+    def settle(self, wanted: Where, answer: Answer, moment: Moment) -> Where:
+        certainty = -answer.entropy()
+        entropy = -falling(wanted, certainty)
+        others = entropy.cumsum(1) - entropy  # nan behind the last wanted position, which is no <=
+        count = (others <= self.gamma).sum(1)
+        return top(wanted, certainty, count.maximum(moment.due.clamp(min=1)), equal=1e-5)
+
+
+@dataclass(frozen=True)
+class ByMeanConfidence(Commit):
+    """The surest ones, an even share of what is open, times mean confidence / threshold; at least one."""
+
+    threshold: float = 0.7
+    """Mean confidence of the open positions at which the share is even; more above it, fewer below."""
+
+    def __post_init__(self) -> None:
+        """Refuse a threshold that is no probability."""
+        check_share("threshold", self.threshold)
+
+    def ask(self, state: State, moment: Moment, generator: RowGenerator) -> Where:
+        return state.open
+
+    def settle(self, wanted: Where, answer: Answer, moment: Moment) -> Where:
+        number = wanted.sum(1)
+        mean = answer.confidence.masked_fill(~wanted, 0.0).sum(1) / number.clamp(min=1)
+        before, after = (noise(answer.state, rate) for rate in (moment.before, moment.after))
+        even = number * (1.0 - after / before.clamp(min=1e-9))
+        # A little less, because the last digits of a mean hang on the rest of the batch.
+        count = (even * mean / max(self.threshold, 1e-9) - 1e-4).ceil().long()
+        return top(wanted, answer.confidence, torch.where(after > 0.0, count.clamp(min=1), number))
 
 
 def _open_if_due(state: State, moment: Moment) -> Where:

@@ -8,7 +8,19 @@ from typing import Any
 from ..errors import SettingsError
 from ..registry import Registry, did_you_mean
 from .base import Sampler
-from .commit import AboveThreshold, EachAtRandom, EveryOpen, Everything, SomeAtRandom, Surest
+from .commit import (
+    AboveThreshold,
+    ByMeanConfidence,
+    EachAtRandom,
+    EntropyBounded,
+    EveryOpen,
+    Everything,
+    LowestEntropy,
+    SomeAtRandom,
+    Surest,
+    SureTogether,
+    WidestMargin,
+)
 from .posterior import Posterior
 from .reopen import EachByRate, ExactByRate
 from .unmask import Unmask
@@ -69,6 +81,9 @@ def _changed(part: Any, settings: Mapping[str, Any]) -> Any:
 
 _ONE_BY_ONE = "exact: one token a call at a place chosen blind to the draw"
 _MANY = "tokens written in one call are drawn independently of each other"
+_BY_DISTRIBUTION = (
+    f"exact with as many steps as tokens, since the place is chosen blind to the draw; with fewer, {_MANY}"
+)
 
 SAMPLERS: Registry[Recipe] = Registry(
     "sampler",
@@ -98,6 +113,18 @@ SAMPLERS: Registry[Recipe] = Registry(
             "MaskGIT, arXiv:2202.04200; LLaDA low-confidence, arXiv:2502.09992",
             "biased: easy tokens come first, which sharpens the distribution",
         ),
+        "margin": Recipe(
+            Unmask(WidestMargin()),
+            "an even number of masks per step, first where one token is farthest ahead of the next",
+            "Dream, arXiv:2508.15487; Kim et al., arXiv:2502.06768",
+            _BY_DISTRIBUTION,
+        ),
+        "entropy": Recipe(
+            Unmask(LowestEntropy()),
+            "an even number of masks per step, first where the model is least unsure",
+            "Dream, arXiv:2508.15487",
+            _BY_DISTRIBUTION,
+        ),
         "single-best": Recipe(
             Unmask(Surest()),
             "the single most probable token of all, one per call",
@@ -112,6 +139,25 @@ SAMPLERS: Registry[Recipe] = Registry(
             "Fast-dLLM, arXiv:2505.22618; RoBERTa diffusion, 2025-11",
             f"biased: easy tokens come first, and {_MANY}",
             defaults={"temperature": 0.0},
+        ),
+        "factor": Recipe(
+            Unmask(SureTogether()),
+            "the more tokens at once, the surer each of them must be",
+            "Fast-dLLM, arXiv:2505.22618",
+            f"biased: easy tokens come first, and {_MANY}",
+            defaults={"temperature": 0.0},
+        ),
+        "entropy-bounded": Recipe(
+            Unmask(EntropyBounded()),
+            "as many tokens as can tell little about each other, the least unsure first",
+            "EB-Sampler, arXiv:2505.24857",
+            f"exact with gamma 0 and as many steps as tokens; above it or with fewer, {_MANY}",
+        ),
+        "adaptive": Recipe(
+            Unmask(ByMeanConfidence()),
+            "more tokens per step when the model is sure of the open positions, fewer when it is not",
+            "Text Diffusion Learning Guide",
+            f"biased: easy tokens come first, and {_MANY}",
         ),
         "full-remask": Recipe(
             Unmask(Everything(), EachByRate()),

@@ -14,8 +14,13 @@ from typing import Any
 from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -28,7 +33,7 @@ from .errors import CheckpointError, IncompatibleError, SettingsError
 from .registry import did_you_mean
 from .schedules import SCHEDULES
 from .settings import from_mapping, to_mapping
-from .tokens import embeddings
+from .tokens import embeddings, ensure_mask
 
 logger = logging.getLogger(__name__)
 SETTINGS_FILE = "diffusion.json"
@@ -74,24 +79,38 @@ class Checkpoint:
 def load_checkpoint(name: str, *, dtype: str = "auto") -> Checkpoint:
     """Load `starter`, a folder or a Hub id; weights from safetensors only, no code from the folder.
 
+    A causal language model gets a mask token if it has none: what is still to be written shows as masks.
+
     Raises:
         CheckpointError: nothing there, or something is missing, truncated or unsafe.
-        IncompatibleError: no masked language model, or tokenizer and weights do not belong together.
+        IncompatibleError: no language model, or tokenizer and weights do not belong together.
     """
     place = find(name)
     with quiet_transformers():
         tokenizer = _guarded(name, "tokenizer", lambda: AutoTokenizer.from_pretrained(place))
         settings = _read_settings(place, name)
+        auto = _auto_class(_guarded(name, "config", lambda: AutoConfig.from_pretrained(place)))
         model, found = _guarded(
             name,
             "weights",
-            lambda: AutoModelForMaskedLM.from_pretrained(
-                place, use_safetensors=True, dtype=dtype, output_loading_info=True
-            ),
+            lambda: auto.from_pretrained(place, use_safetensors=True, dtype=dtype, output_loading_info=True),
         )
-    _check_weights(name, found)
-    check_vocabulary(model, tokenizer)
+        _check_weights(name, found)
+        check_vocabulary(model, tokenizer)
+        if auto is AutoModelForCausalLM:
+            ensure_mask(model, tokenizer)
     return Checkpoint(model.eval(), tokenizer, settings)
+
+
+def _auto_class(config: PreTrainedConfig) -> Any:
+    """What loads a folder: as its `architectures` say, else as a masked language model if it can be one."""
+    kinds: dict[Any, Any] = {
+        AutoModelForMaskedLM: MODEL_FOR_MASKED_LM_MAPPING.get(type(config), None),
+        AutoModelForCausalLM: MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None),
+    }
+    able = {auto: kind.__name__ for auto, kind in kinds.items() if kind is not None}
+    named = [auto for auto, name in able.items() if name in (config.architectures or ())]
+    return next(iter([*named, *able, AutoModelForMaskedLM]))
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:

@@ -5,9 +5,11 @@ import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError
 from huggingface_hub.utils import logging as hub_logging
 from transformers import BertConfig, BertModel
 
@@ -143,16 +145,21 @@ def test_the_hub_keeps_silent_while_a_model_is_loaded() -> None:
     assert hub_logging.get_verbosity() == before
 
 
+def cached(folder: Path, name: str) -> Path:
+    """A copy of a folder where the Hub would keep it."""
+    model = folder.parent / "cache" / name
+    (model / "refs").mkdir(parents=True)
+    (model / "refs/main").write_text("0" * 40)
+    return shutil.copytree(folder, model / "snapshots" / ("0" * 40))
+
+
 @pytest.mark.parametrize("has_settings", [True, False])
 def test_a_model_of_the_hub_keeps_its_settings(
     folder: Path, monkeypatch: pytest.MonkeyPatch, has_settings: bool
 ) -> None:
-    model = folder.parent / "cache/models--me--mine"
-    (model / "refs").mkdir(parents=True)
-    (model / "refs/main").write_text("0" * 40)
-    shutil.copytree(folder, model / "snapshots" / ("0" * 40))
+    snapshot = cached(folder, "models--me--mine")
     if not has_settings:
-        (model / "snapshots" / ("0" * 40) / "diffusion.json").unlink()
+        (snapshot / "diffusion.json").unlink()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder.parent / "cache"))
     expected = ModelSettings(length=32, learns_end=True) if has_settings else ModelSettings()
     assert load_checkpoint("me/mine").settings == expected
@@ -176,10 +183,69 @@ def test_no_message_ends_in_the_middle(folder: Path, error: Exception) -> None:
     assert str(caught.value) == f"cannot load the weights of {str(folder)!r}; {said}"
 
 
-def test_a_hub_id_without_network_is_one_line() -> None:
-    with pytest.raises(CheckpointError, match="cannot load the tokenizer of 'nobody/nothing-here'") as caught:
-        load_checkpoint("nobody/nothing-here")
+def answer(error: Exception) -> Callable[..., None]:
+    """A Hub that has nothing but this to say."""
+
+    def raising(url: str) -> None:
+        raise error
+
+    return raising
+
+
+def unknown_to_the_hub() -> RepositoryNotFoundError:
+    return RepositoryNotFoundError("404", response=SimpleNamespace(headers={}, request=None))
+
+
+@pytest.mark.parametrize("name", ["nobody/nothing-here", "bert-base-uncased"])
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OfflineModeIsEnabled("HF_HUB_OFFLINE"), "the Hub cannot be reached"),
+        (RuntimeError("[Errno -2] Name or service not known"), "the Hub cannot be reached"),
+        (unknown_to_the_hub(), "the Hub has none of that name"),
+    ],
+)
+def test_a_hub_id_that_cannot_be_had_fails_at_once(
+    monkeypatch: pytest.MonkeyPatch, name: str, error: Exception, said: str
+) -> None:
+    monkeypatch.setattr(module, "get_hf_file_metadata", answer(error))
+    monkeypatch.setattr(module.AutoTokenizer, "from_pretrained", never)
+    with pytest.raises(CheckpointError, match=f"no model at '{name}': .*{said}") as caught:
+        load_checkpoint(name)
     assert "\n" not in str(caught.value)
+
+
+def never(*given: object, **named: object) -> None:
+    pytest.fail("asked although the answer was known")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("straters", "starter"), ("startr", "starter"), ("my-modle", "my-model")]
+)
+def test_a_slip_is_answered_without_the_hub(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setattr(module, "get_hf_file_metadata", never)
+    with pytest.raises(CheckpointError, match=rf"no model at '{name}'\. Did you mean {meant}\?"):
+        load_checkpoint(name)
+
+
+def test_a_name_far_from_all_others_is_the_hubs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setattr(module, "get_hf_file_metadata", lambda url: None)
+    assert module.find("gpt2") == "gpt2"
+    assert module.find("my/model") == "my/model"
+    with pytest.raises(CheckpointError, match=r"no model at 'my model'\. Did you mean my-model\?"):
+        module.find("my model")
+
+
+def test_a_model_in_the_cache_is_no_slip(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached(folder, "models--my-modle")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder.parent / "cache"))
+    monkeypatch.setattr(module, "get_hf_file_metadata", never)
+    monkeypatch.chdir(folder.parent)
+    assert load_checkpoint("my-modle").settings.length == 32
 
 
 def test_a_tokenizer_needs_no_model_beside_it(tmp_path: Path) -> None:

@@ -11,6 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import (
+    FileMetadataError,
+    HfHubHTTPError,
+    HFValidationError,
+    RepositoryNotFoundError,
+)
 from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
 from transformers import (
@@ -38,6 +45,10 @@ from .tokens import embeddings, ensure_mask
 logger = logging.getLogger(__name__)
 SETTINGS_FILE = "diffusion.json"
 STARTER = Path(__file__).parent / "starter"
+_TELLING_FILES = ("config.json", "tokenizer_config.json", "tokenizer.json")
+"""A model or tokenizer on the Hub has one of them."""
+_A_SLIP = 0.8
+"""How alike two names are when one is taken for the other with a slip or two of the finger."""
 DiffusionTransformerForMaskedLM = transformer.DiffusionTransformerForMaskedLM
 
 
@@ -132,20 +143,14 @@ def find(name: str) -> str:
     """The folder of a model, or the Hub id itself when it can only be one.
 
     Raises:
-        CheckpointError: a folder that does not exist or lacks its files.
+        CheckpointError: a folder that does not exist or lacks its files, or a name that the Hub cannot serve.
     """
-    if name == STARTER.name:
-        path = STARTER
-    else:
-        path = Path(name).expanduser()
-        if not path.exists() and _may_be_hub_id(name):
-            return name
+    path = STARTER if name == STARTER.name else Path(name).expanduser()
+    if not path.exists() and _may_be_hub_id(name):
+        _check_hub(name)
+        return name
     if not path.is_dir():
-        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*/")])
-        raise CheckpointError(
-            f"no model at {name!r}.{near} Give a folder written by `textdiffusion train` or save_pretrained, "
-            "a Hub id like owner/name, or starter."
-        )
+        raise CheckpointError(_nothing_at(name, ".", did_you_mean(path.name, _folders(path.parent))))
     missing = [part for part, found in _parts(path).items() if not found]
     if missing:
         raise CheckpointError(
@@ -153,6 +158,32 @@ def find(name: str) -> str:
             "wrote it, take one of its checkpoint folders or train on with --resume."
         )
     return str(path)
+
+
+def _check_hub(name: str) -> None:
+    """Refuse a Hub id that cannot be had; the loaders would ask again for most of a minute.
+
+    Raises:
+        CheckpointError: a mistyped name of something here, one that the Hub does not know, or no Hub at all.
+    """
+    if any(isinstance(try_to_load_from_cache(name, file), str) for file in _TELLING_FILES):
+        return
+    here = [STARTER.name, *_folders(Path())]
+    if _ownerless(name) and (slip := did_you_mean(name, here, alike=_A_SLIP)):
+        raise CheckpointError(
+            f"no model at {name!r}.{slip} A model of the Hub by that name needs its owner: owner/{name}."
+        )
+    try:
+        get_hf_file_metadata(hf_hub_url(name, _TELLING_FILES[0]))
+    except RepositoryNotFoundError:
+        why = ": it is no folder here, and the Hub has none of that name or hides it from you."
+    except (HfHubHTTPError, FileMetadataError):
+        return  # it answered; the loaders will say what is wrong
+    except Exception:  # what a missing connection raises depends on the Hub's HTTP library
+        why = ": it is no folder here and not in the Hub's cache, and the Hub cannot be reached."
+    else:
+        return
+    raise CheckpointError(_nothing_at(name, why, did_you_mean(name, here)))
 
 
 def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -311,8 +342,18 @@ def _why(error: Exception) -> str:
 def _advice(name: str) -> str:
     if Path(name).expanduser().exists() or name == STARTER.name:
         return "its files are missing, damaged or do not belong together: copy or save the model again."
-    near = did_you_mean(name, [entry.name for entry in Path().glob("*/")])
-    return f"it is no folder here, so the Hub must have it: check the name and the connection.{near}"
+    return "check that the Hub has a language model with safetensors there, and the connection."
+
+
+def _nothing_at(name: str, why: str, near: str) -> str:
+    return (
+        f"no model at {name!r}{why}{near} Give a folder written by `textdiffusion train` or save_pretrained, "
+        "a Hub id like owner/name, or starter."
+    )
+
+
+def _folders(path: Path) -> list[str]:
+    return [entry.name for entry in path.glob("*/")]
 
 
 def _parts(path: Path) -> dict[str, bool]:
@@ -325,6 +366,12 @@ def _parts(path: Path) -> dict[str, bool]:
 
 
 def _may_be_hub_id(name: str) -> bool:
-    parts = name.split("/")
-    beside = len(parts) == 2 and Path(name).parent.is_dir()  # a mistyped folder, not an owner on the Hub
-    return len(parts) <= 2 and not beside and all(part and part[0].isalnum() for part in parts)
+    try:
+        hf_hub_url(name, _TELLING_FILES[0])
+    except HFValidationError:
+        return False
+    return _ownerless(name) or not Path(name).parent.is_dir()  # else a mistyped folder, not an owner
+
+
+def _ownerless(name: str) -> bool:
+    return len(Path(name).parts) == 1

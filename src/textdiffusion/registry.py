@@ -10,9 +10,12 @@ from .errors import UnknownNameError
 T = TypeVar("T")
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A sentence that offers the nearest known names, or nothing; starts with a space when not empty."""
-    close = difflib.get_close_matches(name, list(known), n=2, cutoff=0.5)
+def did_you_mean(name: str, known: Iterable[str], *, alike: float = 0.5) -> str:
+    """A sentence that offers the nearest known names, or nothing; starts with a space when not empty.
+
+    `alike` is the least share of letters that two names have in common in the same order.
+    """
+    close = difflib.get_close_matches(name, list(known), n=2, cutoff=alike)
     return f" Did you mean {' or '.join(close)}?" if close else ""
 
 

@@ -37,7 +37,7 @@ def answered(state: State, asked: Tensor, logits: list[list[float]], temperature
 def moment(due: int, after: float = 0.5) -> Moment:
     """In the middle of a run."""
     rate = torch.ones(1, 1, dtype=torch.float64)
-    return Moment(rate, after * rate, torch.tensor([due]))
+    return Moment(rate, after * rate, after * rate, torch.tensor([due]))
 
 
 def written(commit: Commit, logits: list[list[float]], due: int) -> tuple[int, Answer]:
@@ -96,6 +96,8 @@ def test_top_takes_the_highest_and_of_equals_the_first(
         ("adaptive", "threshold", (-0.1, 1.1)),
         ("factor", "factor", (-0.1, float("nan"), float("inf"))),
         ("entropy-bounded", "gamma", (-0.1, float("inf"))),
+        ("remdm-cap", "eta", (-0.1, 1.1)),
+        ("remdm-rescale", "eta", (-0.1, 1.1)),
     ],
 )
 def test_senseless_settings_are_refused_in_one_line(

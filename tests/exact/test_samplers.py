@@ -61,6 +61,8 @@ EXACT: list[tuple[str, dict[str, Any]]] = [
     ("entropy", {"steps": LENGTH}),
     ("entropy", {"block_size": 2}),
     ("entropy-bounded", {"gamma": 0.0}),
+    ("remdm-cap", {"steps": 300}),
+    ("remdm-rescale", {"steps": 300}),
 ]
 BIASED: list[tuple[str, dict[str, Any]]] = [
     ("random", {"steps": 2}),
@@ -74,6 +76,9 @@ BIASED: list[tuple[str, dict[str, Any]]] = [
     ("factor", {}),
     ("entropy-bounded", {"gamma": 1.0}),
     ("adaptive", {"steps": 2}),
+    ("remdm-cap", {"steps": 2}),
+    ("remdm-rescale", {"steps": 2}),
+    ("remdm-conf", {"steps": 20}),
     ("full-remask", {"steps": 10}),
     ("guide", {"steps": 10}),
 ]

@@ -43,10 +43,14 @@ class EveryOpen(Commit):
 
 @dataclass(frozen=True)
 class EachAtRandom(Commit):
-    """Each open position by itself, with the probability that the reverse process gives it."""
+    """Each open position by itself, with the probability that the reverse process gives it.
+
+    Positions are chosen before the call and none is made when nothing is due, so that no answer is ever
+    asked for twice: MDLM's cache of unchanged answers (arXiv:2406.07524) would find nothing to save.
+    """
 
     def ask(self, state: State, moment: Moment, generator: RowGenerator) -> Where:
-        chance = 1.0 - moment.after / moment.before
+        chance = 1.0 - moment.goal / moment.before.clamp(min=1e-9)
         drawn = generator.uniform(state.tokens.shape[1], WHICH).to(chance)
         return state.open & (drawn < chance)
 
@@ -177,11 +181,11 @@ class ByMeanConfidence(Commit):
     def settle(self, wanted: Where, answer: Answer, moment: Moment) -> Where:
         number = wanted.sum(1)
         mean = answer.confidence.masked_fill(~wanted, 0.0).sum(1) / number.clamp(min=1)
-        before, after = (noise(answer.state, rate) for rate in (moment.before, moment.after))
-        even = number * (1.0 - after / before.clamp(min=1e-9))
+        before, goal = (noise(answer.state, rate) for rate in (moment.before, moment.goal))
+        even = number * (1.0 - goal / before.clamp(min=1e-9))
         # A little less, because the last digits of a mean hang on the rest of the batch.
         count = (even * mean / max(self.threshold, 1e-9) - 1e-4).ceil().long()
-        return top(wanted, answer.confidence, torch.where(after > 0.0, count.clamp(min=1), number))
+        return top(wanted, answer.confidence, torch.where(goal > 0.0, count.clamp(min=1), number))
 
 
 def _open_if_due(state: State, moment: Moment) -> Where:

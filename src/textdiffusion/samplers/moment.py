@@ -27,16 +27,22 @@ class Moment:
     """Noise rate before the step, 1 - alpha(t)."""
     after: Rates
     """Noise rate after it, 1 - alpha(s); 0 after the last step."""
+    goal: Rates
+    """What writing has to bring it down to: below `after` by what will be taken back."""
     due: Int[Tensor, " batch"]
-    """Open positions in excess of what the rate after the step allows: those the grid wants written now."""
+    """Open positions in excess of what `goal` allows: those the grid wants written now."""
 
     @classmethod
-    def of(cls, state: State, s: Times, t: Times, corruption: Corruption) -> "Moment":
-        """The moment between times s < t."""
-        before, after = 1.0 - corruption.schedule.alpha(t), 1.0 - corruption.schedule.alpha(s)
-        after = after.masked_fill(s == 0.0, 0.0)  # a schedule may leave some noise at 0, a text may not
-        due = state.open.sum(1) - allowed(state, after)
-        return cls(before, after, due.clamp(min=0))
+    def of(cls, state: State, before: Rates, after: Rates, back: Rates) -> "Moment":
+        """The moment between two noise rates, if a written token is taken back with the chance `back`."""
+        goal = (after - back * (1.0 - before)).clamp(min=0.0)
+        due = state.open.sum(1) - allowed(state, goal)
+        return cls(before, after, goal, due.clamp(min=0))
+
+
+def noise_rate(time: Times, corruption: Corruption) -> Rates:
+    """1 - alpha, and 0 at time 0: a schedule may leave some noise there, a text may not."""
+    return (1.0 - corruption.schedule.alpha(time)).masked_fill(time == 0.0, 0.0)
 
 
 def noise(state: State, rate: Rates) -> PerText:

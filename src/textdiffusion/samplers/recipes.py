@@ -22,6 +22,7 @@ from .commit import (
     WidestMargin,
 )
 from .posterior import Posterior
+from .remdm import Capped, LeastConfident, Rescaled
 from .reopen import EachByRate, ExactByRate
 from .unmask import Unmask
 
@@ -83,6 +84,10 @@ _ONE_BY_ONE = "exact: one token a call at a place chosen blind to the draw"
 _MANY = "tokens written in one call are drawn independently of each other"
 _BY_DISTRIBUTION = (
     f"exact with as many steps as tokens, since the place is chosen blind to the draw; with fewer, {_MANY}"
+)
+_REMDM = "ReMDM, arXiv:2503.00307"
+_CORRECTED = (
+    f"exact as the steps grow and eta falls, with the noise of the schedule at each; with few, {_MANY}"
 )
 
 SAMPLERS: Registry[Recipe] = Registry(
@@ -172,6 +177,27 @@ SAMPLERS: Registry[Recipe] = Registry(
             "Text Diffusion Learning Guide",
             f"biased: tokens are taken back without regard to the text, and {_MANY}",
             defaults={"steps": 10, "top_k": 50, "temperature": 0.7},
+        ),
+        "remdm-cap": Recipe(
+            Unmask(EachAtRandom(), Capped()),
+            "ancestral, where written tokens may be masked again, each with the chance eta",
+            _REMDM,
+            _CORRECTED,
+            defaults={"top_p": 0.9},
+        ),
+        "remdm-rescale": Recipe(
+            Unmask(EachAtRandom(), Rescaled()),
+            "ancestral, where written tokens may be masked again, with eta times what the schedule allows",
+            _REMDM,
+            _CORRECTED,
+            defaults={"top_p": 0.9},
+        ),
+        "remdm-conf": Recipe(
+            Unmask(EachAtRandom(), LeastConfident()),
+            "ancestral, where tokens that were improbable when written are the likeliest to be masked again",
+            _REMDM,
+            f"biased: improbable tokens are taken back, more is masked than the schedule says, and {_MANY}",
+            defaults={"top_p": 0.9},
         ),
         "posterior": Recipe(
             Posterior(),

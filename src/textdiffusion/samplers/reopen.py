@@ -9,7 +9,7 @@ from ..randomness import RowGenerator, random_subset
 from ..shapes import Where
 from .answer import Answer
 from .base import State
-from .moment import BACK, Moment, allowed
+from .moment import BACK, Moment, Rates, allowed
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ class Reopen(ABC):
 
     restless: bool = True
     """Whether it takes back from texts in which nothing is open; otherwise these are finished."""
+
+    def chance(self, before: Rates, after: Rates) -> Rates:
+        """Chance of each written token to be taken back, for which writing makes up in advance."""
+        return torch.zeros_like(after)
 
     @abstractmethod
     def choose(self, state: State, writing: Writing, generator: RowGenerator) -> Where:

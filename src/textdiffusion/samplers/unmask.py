@@ -12,7 +12,7 @@ from ..shapes import Times
 from .answer import Answer
 from .base import Sampler, State
 from .commit import Commit
-from .moment import WHAT, Moment
+from .moment import WHAT, Moment, noise_rate
 from .reopen import Nothing, Reopen, Writing
 
 
@@ -34,7 +34,8 @@ class Unmask(Sampler):
         corruption: Corruption,
         generator: RowGenerator,
     ) -> State:
-        moment = Moment.of(state, s, t, corruption)
+        before, after = noise_rate(t, corruption), noise_rate(s, corruption)
+        moment = Moment.of(state, before, after, self.reopen.chance(before, after))
         wanted = self.commit.ask(state, moment, generator)
         writing = Writing(moment, wanted, None)
         if bool(wanted.any()):

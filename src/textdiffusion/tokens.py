@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -73,33 +73,27 @@ class TextFormat:
         Raises:
             SettingsError: there is no hole, or one of no tokens.
         """
-        ids, place = self.prompt(""), 0
-        holes = [False] * len(ids)
-        for found in _HOLE.finditer(text):
-            size = int(found.group(1) or 1)
-            if size < 1:
-                hole = found.group().strip()
-                raise SettingsError(f"the hole {hole!r} has no token; write [MASK:n] with n from 1.")
-            before = self._plain([text[place : found.start()]])[0]
-            ids += [*before, *[self.mask_id] * size]
-            holes += [False] * len(before) + [True] * size
-            place = found.end()
-        if not any(holes):
+        gaps, rest = _gaps(text)
+        if not gaps:
             raise SettingsError("the text has no hole; write [MASK], [MASK:3] for three tokens, or ____.")
-        tail = self._plain([text[place:]])[0] + ([] if self.end_id is None else [self.end_id])
+        ids = self.prompt("")
+        holes = [False] * len(ids)
+        for gap in gaps:
+            before = self._plain([gap.before])[0]
+            ids += [*before, *[self.mask_id] * gap.size]
+            holes += [False] * len(before) + [True] * gap.size
+        tail = self._plain([rest])[0] + ([] if self.end_id is None else [self.end_id])
         return ids + tail, holes + [False] * len(tail)
 
     def filled(self, text: str, ids: Sequence[int]) -> str:
         """The template `text` with `ids`, one for each masked token, in its holes, and else unchanged."""
-        parts, place, run = list[str](), 0, list[int]()
-        left, spaced = list(ids), False
-        for found in _HOLE.finditer(text):
-            size = int(found.group(1) or 1)
-            if found.start() > place or not run:
-                parts += [self._piece(run, spaced=spaced, first=not any(parts)), text[place : found.start()]]
-                run, spaced = [], found.group().startswith(" ")
-            run, left, place = run + left[:size], left[size:], found.end()
-        return "".join([*parts, self._piece(run, spaced=spaced, first=not any(parts)), text[place:]])
+        gaps, rest = _gaps(text)
+        left, whole = list(ids), ""
+        for gap in gaps:
+            whole += gap.before
+            whole += self._piece(left[: gap.size], spaced=gap.spaced, first=not whole)
+            left = left[gap.size :]
+        return whole + rest
 
     def _piece(self, ids: list[int], *, spaced: bool, first: bool) -> str:
         """What ids in a hole say; `spaced` where a space stands before it, `first` where nothing does."""
@@ -138,6 +132,33 @@ class TextFormat:
             verbose=False,
         )["input_ids"]
         return ids
+
+
+@dataclass(frozen=True)
+class _Gap:
+    """Holes of a text that touch, with the text between them and those before."""
+
+    before: str
+    size: int
+    """Tokens in all."""
+    spaced: bool
+    """Whether a space that belongs to the first hole stands there."""
+
+
+def _gaps(text: str) -> tuple[list[_Gap], str]:
+    """The holes of a text from left to right, and the text behind the last."""
+    gaps, place = list[_Gap](), 0
+    for found in _HOLE.finditer(text):
+        size = int(found.group(1) or 1)
+        if size < 1:
+            hole = found.group().strip()
+            raise SettingsError(f"the hole {hole!r} has no token; write [MASK:n] with n from 1.")
+        if gaps and found.start() == place:
+            gaps[-1] = replace(gaps[-1], size=gaps[-1].size + size)
+        else:
+            gaps.append(_Gap(text[place : found.start()], size, found.group().startswith(" ")))
+        place = found.end()
+    return gaps, text[place:]
 
 
 def ensure_mask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -84,6 +84,15 @@ class RowGenerator:
         place = (self.index * stride % self.total).double() / self.total
         return (place + self.common(draw)) % 1.0
 
+    def stratified_parts(self, parts: int, draw: int = 0) -> Float[Tensor, "batch parts"]:
+        """One number in [0, 1) for each part of a row, evenly spread over its parts and over rows at a part.
+
+        Golden-ratio steps from the row's own number: even however many parts there are, so that a row's first
+        parts get the same numbers whatever its batch is padded to.
+        """
+        shift = torch.arange(parts, dtype=torch.float64, device=self.keys.device) * _GOLDEN
+        return (self.stratified(draw)[:, None] + shift) % 1.0
+
     def common(self, draw: int = 0) -> Float[Tensor, ""]:
         """One number in (0, 1) for the whole batch."""
         return _unit(_mix(self.shared ^ _signed((draw + 1) * 0x2545F4914F6CDD1D)))

@@ -12,13 +12,26 @@ from textdiffusion.corruptions import CORRUPTIONS, Absorbing, Corruption
 from textdiffusion.denoisers import Denoiser
 from textdiffusion.errors import IncompatibleError, SettingsError
 from textdiffusion.mask_rates import StepRates, UniformRates
-from textdiffusion.objectives import OBJECTIVES, CountNelbo, CrossEntropy, Nelbo, Objective, Scores
+from textdiffusion.objectives import (
+    OBJECTIVES,
+    BlockNelbo,
+    CountNelbo,
+    CrossEntropy,
+    Nelbo,
+    NextToken,
+    Objective,
+    Scores,
+)
 from textdiffusion.randomness import RowGenerator
 from textdiffusion.schedules import SCHEDULES, Linear
 from textdiffusion.shapes import Attend, Logits, Positions, Times, Tokens, Where
 
 VOCAB, MASK = 12, 11
-every_objective = pytest.mark.parametrize("name", list(OBJECTIVES))
+KINDS: dict[str, Objective] = {
+    **{name: kind() for name, kind in OBJECTIVES.items()},
+    "short-blocks": BlockNelbo(block_size=4),
+}
+every_objective = pytest.mark.parametrize("objective", KINDS.values(), ids=KINDS)
 
 
 @dataclass(frozen=True)
@@ -71,14 +84,14 @@ def fits(objective: Objective, corruption: Corruption) -> bool:
 
 CASES = [
     pytest.param(
-        OBJECTIVES[name](),
+        objective,
         CORRUPTIONS[noise](MASK, VOCAB, SCHEDULES[schedule]()),
         id=f"{name}-{noise}-{schedule}",
     )
-    for name in OBJECTIVES
+    for name, objective in KINDS.items()
     for noise in CORRUPTIONS
     for schedule in ("linear", "cosine", "geometric")
-    if fits(OBJECTIVES[name](), CORRUPTIONS[noise](MASK, VOCAB, Linear()))
+    if fits(objective, CORRUPTIONS[noise](MASK, VOCAB, Linear()))
 ]
 
 
@@ -101,6 +114,7 @@ def test_scores_are_whole_and_in_place(objective: Objective, corruption: Corrupt
     assert not scores.cross_entropy.requires_grad
     (xt, t, _), *more = net.asked
     assert not more
+    xt = xt[:, :10]  # behind it a clean text may stand
     assert torch.equal(xt[~texts.editable], texts.tokens[~texts.editable])
     assert bool(((t >= 0.0) & (t <= 1.0)).all())
     scores.nats.sum().backward()
@@ -135,21 +149,19 @@ def test_nothing_to_score_costs_nothing(objective: Objective, corruption: Corrup
 
 
 @every_objective
-def test_the_step_decides_the_noise(name: str) -> None:
+def test_the_step_decides_the_noise(objective: Objective) -> None:
     net, texts = table(), canvas()
-    one, again, other = (
-        OBJECTIVES[name]()(net, Absorbing(MASK), texts, draws(6, step=step)) for step in (1, 1, 2)
-    )
+    one, again, other = (objective(net, Absorbing(MASK), texts, draws(6, step=step)) for step in (1, 1, 2))
     assert torch.equal(one.nats, again.nats)
-    noised = [xt for xt, _, _ in net.asked]
+    noised = [xt[:, :10] for xt, _, _ in net.asked]
     assert torch.equal(noised[0], noised[1])
     assert torch.equal(one.asked, other.asked) == bool((noised[0] == texts.tokens).all())
 
 
 @every_objective
-def test_correct_counts_the_best_guess(name: str) -> None:
+def test_correct_counts_the_best_guess(objective: Objective) -> None:
     net, texts = table(), canvas()
-    scores = OBJECTIVES[name]()(net, Absorbing(MASK), texts, draws(6))
+    scores = objective(net, Absorbing(MASK), texts, draws(6))
     xt, _, where = net.asked[0]
     best = Absorbing(MASK).clean_logits(net.weights.detach())[xt[where]].argmax(-1)
     assert torch.equal(scores.correct[scores.asked], best == texts.tokens[scores.asked])
@@ -229,3 +241,127 @@ def test_counting_masks_needs_masks() -> None:
 def test_time_floor_lies_inside(floor: float) -> None:
     with pytest.raises(SettingsError, match="time_floor"):
         Nelbo(floor)
+
+
+# -- block by block --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Seer(Denoiser):
+    """Logits that hang on all that a query may see, and where; no two sights give the same."""
+
+    def __call__(
+        self,
+        xt: Tokens,
+        t: Times,
+        *,
+        attend: Attend | None = None,
+        positions: Positions | None = None,
+        where: Where | None = None,
+    ) -> Logits:
+        assert positions is not None
+        attend = torch.ones_like(xt, dtype=torch.bool) if attend is None else attend
+        sight = attend if attend.ndim == 3 else attend[:, None].expand(-1, xt.shape[1], -1)
+        sign = torch.sin(1.0 + 1.7 * xt + 0.3 * xt * positions)
+        found = (sight * sign[:, None]).sum(2) + 0.1 * positions
+        logits = torch.sin(found[..., None] * torch.arange(1, VOCAB + 1))
+        return logits if where is None else logits[where]
+
+
+@given(rows=st.integers(1, 8), length=st.integers(1, 12), more=st.integers(0, 4), step=st.integers(0, 9))
+def test_one_block_is_the_whole_text(rows: int, length: int, more: int, step: int) -> None:
+    texts, source = even(rows, length), draws(rows, step=step)
+    one, other = (
+        rule(Seer(), Absorbing(MASK), texts, source) for rule in (BlockNelbo(length + more), CountNelbo())
+    )
+    assert torch.equal(one.asked, other.asked)
+    torch.testing.assert_close(one.nats, other.nats, atol=1e-4, rtol=1e-4)
+
+
+def test_blocks_of_one_token_are_the_likelihood_from_left_to_right() -> None:
+    """Against one call for each position, everything behind it hidden; and without any variance."""
+    texts = canvas()
+    rows, length = texts.tokens.shape
+    expected = torch.zeros(rows, length)
+    for place in range(length):
+        shown = texts.tokens.clone()
+        shown[:, place] = MASK
+        cut = Canvas(shown, texts.editable, texts.valid & (torch.arange(length) <= place))
+        logits = Seer()(shown, torch.ones(rows, 1), attend=cut.valid, positions=texts.positions)[:, place]
+        expected[:, place] = Absorbing(MASK).nll(logits, texts.tokens[:, place])[0]
+    for step in range(3):
+        scores = BlockNelbo(1)(Seer(), Absorbing(MASK), texts, draws(6, step=step))
+        torch.testing.assert_close(scores.nats, expected * texts.editable, atol=1e-5, rtol=1e-5)
+        assert torch.equal(scores.asked, texts.editable)
+
+
+@given(block=st.integers(1, 6), changed=st.integers(0, 9))
+def test_a_block_is_read_with_the_clean_past_and_nothing_behind_it(block: int, changed: int) -> None:
+    texts = even(2, 10)
+    other = replace(texts, tokens=texts.tokens.clone())
+    other.tokens[:, changed] = 2
+    one, two = (BlockNelbo(block)(Seer(), Absorbing(MASK), text, draws(2)) for text in (texts, other))
+    assert torch.equal(one.asked, two.asked)
+    moved = ((one.nats - two.nats).abs() > 1e-5).any(0)
+    first = changed // block * block
+    assert not bool(moved[:first].any())
+    # A token behind the changed one's block sees it, though its noisy copy may be masked.
+    assert bool(moved[first + block :].any()) or first + block >= 10
+
+
+@given(
+    block=st.integers(1, 7),
+    rows=st.integers(1, 12),
+    edges=st.tuples(st.integers(0, 19), st.integers(1, 20)).filter(lambda edges: edges[0] < edges[1]),
+)
+def test_rates_stay_inside_the_clip(block: int, rows: int, edges: tuple[int, int]) -> None:
+    low, high = edges[0] / 20, edges[1] / 20
+    texts = canvas(rows)
+    scores = BlockNelbo(block, low, high)(table(), Absorbing(MASK), texts, draws(rows))
+    for first in range(0, 10, block):
+        part = slice(first, first + block)
+        total, count = texts.editable[:, part].sum(1), scores.asked[:, part].sum(1)
+        for n, most in zip(count.tolist(), total.tolist(), strict=True):
+            allowed = [
+                k for k in range(1, most + 1) if 20 * k > edges[0] * most and 20 * k <= edges[1] * most
+            ]
+            lowest = next((k for k in range(1, most + 1) if 20 * k > edges[0] * most), 0)
+            assert n in (allowed or [lowest])
+        weights = (scores.nats / scores.cross_entropy)[:, part]
+        expected = (total / count.clamp(min=1))[:, None].expand_as(weights)
+        asked = scores.asked[:, part]
+        torch.testing.assert_close(weights[asked], expected[asked])
+
+
+def test_every_count_comes_alike_in_every_block() -> None:
+    """16 rows of 5 blocks of 4: each number of masks in a quarter of all, and of each block."""
+    found = BlockNelbo(4)(table(), Absorbing(MASK), even(16, 20), draws(16)).asked.view(16, 5, 4).sum(2)
+    assert found.flatten().bincount(minlength=5).tolist() == [0, 20, 20, 20, 20]
+    for block in range(5):
+        assert found[:, block].bincount(minlength=5).tolist() == [0, 4, 4, 4, 4]
+    assert all(len(row.unique()) >= 3 for row in found)
+
+
+@pytest.mark.parametrize("bad", [{"block_size": 0}, {"low": 0.5, "high": 0.5}, {"low": -0.1}, {"high": 1.1}])
+def test_clips_and_blocks_that_cannot_be_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(SettingsError, match=r"block_size is 0|mask rates above"):
+        BlockNelbo(**bad)  # type: ignore[arg-type]
+
+
+# -- what measures what ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("objective", "noise", "bound"),
+    [
+        (Nelbo(0.1), "absorbing", CountNelbo()),
+        (CountNelbo(), "absorbing", CountNelbo()),
+        (CrossEntropy(), "absorbing", CountNelbo()),
+        (Nelbo(0.1), "bert", Nelbo()),
+        (CrossEntropy(), "bert", Nelbo()),
+        (BlockNelbo(8, 0.3, 0.8), "absorbing", BlockNelbo(8)),
+        (NextToken(), "absorbing", NextToken()),
+    ],
+)
+def test_a_network_is_measured_by_what_it_learns(objective: Objective, noise: str, bound: Objective) -> None:
+    assert objective.bound(CORRUPTIONS[noise](MASK, VOCAB, Linear())) == bound

@@ -109,6 +109,28 @@ def test_one_row_of_a_stratified_batch_is_uniform() -> None:
     assert kstest(u, "uniform").pvalue > 1e-3
 
 
+@given(total=st.integers(1, 40), parts=st.integers(1, 40), step=st.integers(0, 10**6))
+def test_parts_are_spread_evenly_over_a_row_and_over_rows(total: int, parts: int, step: int) -> None:
+    source = RowGenerator.for_batch(1, step, first=0, rows=total, total=total)
+    u = source.stratified_parts(parts)
+    assert 0.0 <= u.min() <= u.max() < 1.0
+    assert torch.equal(source.stratified_parts(parts + 3)[:, :parts], u)
+    for part in range(parts):
+        own = u[:, part].sort().values
+        assert bool(((own.diff() - 1.0 / total).abs() < 1e-9).all())
+    row = u[0].sort().values
+    gaps = torch.cat([row.diff(), row[:1] + 1.0 - row[-1:]])
+    assert gaps.max() < 2.0 / parts + 1e-9, "no large part of [0, 1) is left out in a row"
+
+
+def test_each_part_of_each_row_is_uniform() -> None:
+    steps = [
+        RowGenerator.for_batch(0, step, first=0, rows=4, total=4).stratified_parts(3) for step in range(600)
+    ]
+    for part in torch.stack(steps).flatten(1).T:
+        assert kstest(part, "uniform").pvalue > 1e-3
+
+
 def test_neighbours_lie_in_distant_strata() -> None:
     for total in (16, 64, 100, 255):
         u = RowGenerator.for_batch(0, 0, first=0, rows=total, total=total).stratified()

@@ -11,7 +11,7 @@ from ..canvas import Canvas, check_ids
 from ..corruptions import Absorbing, Corruption
 from ..denoisers import Denoiser, as_denoiser
 from ..errors import SettingsError
-from ..objectives import CountNelbo, Objective
+from ..objectives import BlockNelbo, CountNelbo, Objective
 from ..randomness import RowGenerator
 from ..shapes import PerText, Tokens, Where
 
@@ -40,10 +40,10 @@ def nelbo(
 ) -> Estimate:
     """Negative evidence lower bound on log p(tokens), nats per sequence, each [batch].
 
-    The count form by default (LLaDA, arXiv:2502.09992 eq. 6), which has the least variance; `Nelbo()` gives
-    the integral over time. `editable` (all by default) are the tokens that are scored, given the others. The
-    samples of each text are stratified, which makes the standard error an upper estimate. Without a
-    `generator` the draws are those of seed 0.
+    By default the count form (LLaDA, arXiv:2502.09992 eq. 6), which has the least variance, block by block
+    where the network reads blocks; `Nelbo()` gives the integral over time. `editable` (all by default) are
+    the tokens that are scored, given the others. The samples of each text are stratified, which makes the
+    standard error an upper estimate. Without a `generator` the draws are those of seed 0.
 
     Raises:
         SettingsError: no ids, texts of no tokens, a mask where a token is scored, or too few samples.
@@ -53,7 +53,9 @@ def nelbo(
         raise SettingsError(f"samples is {samples}; at least 1 is needed.")
     source = torch.Generator().manual_seed(0) if generator is None else generator
     seeds = torch.randint(2**62, (len(tokens),), generator=source, device=source.device).tolist()
-    network, rule = as_denoiser(denoiser), objective or CountNelbo()
+    network = as_denoiser(denoiser)
+    blocks = network.block_size
+    rule = objective or (CountNelbo() if blocks is None else BlockNelbo(blocks))
     holes = torch.ones_like(tokens, dtype=torch.bool) if editable is None else editable
     _check_scored(tokens, holes, mask_id)
     mean, error = torch.empty(2, len(tokens), dtype=torch.float64)

@@ -2,13 +2,29 @@
 
 from ..registry import Registry
 from .base import Objective, Scores
+from .block_nelbo import BlockNelbo
 from .cross_entropy import CrossEntropy
 from .nelbo import CountNelbo, Nelbo
 from .next_token import NextToken
 
 OBJECTIVES: Registry[type[Objective]] = Registry(
     "objective",
-    {"nelbo": Nelbo, "nelbo-count": CountNelbo, "cross-entropy": CrossEntropy, "next-token": NextToken},
+    {
+        "nelbo": Nelbo,
+        "nelbo-count": CountNelbo,
+        "block-nelbo": BlockNelbo,
+        "cross-entropy": CrossEntropy,
+        "next-token": NextToken,
+    },
 )
 
-__all__ = ["OBJECTIVES", "CountNelbo", "CrossEntropy", "Nelbo", "NextToken", "Objective", "Scores"]
+__all__ = [
+    "OBJECTIVES",
+    "BlockNelbo",
+    "CountNelbo",
+    "CrossEntropy",
+    "Nelbo",
+    "NextToken",
+    "Objective",
+    "Scores",
+]

@@ -34,11 +34,18 @@ class Scores:
 class Objective(ABC):
     """A loss; the sum over tokens divided by the number of editable tokens is nats per token."""
 
+    block_size: int | None = None
+    """Tokens in a block that the network must see as one; None where it reads whole texts."""
+
     @abstractmethod
     def __call__(
         self, denoiser: Denoiser, corruption: Corruption, canvas: Canvas, generator: RowGenerator
     ) -> Scores:
         """Corrupt the editable tokens, ask the network and score it."""
+
+    @abstractmethod
+    def bound(self, corruption: Corruption) -> "Objective":
+        """The bound on -log p by which a network that learns by this objective is measured, in nats."""
 
     def check(self, corruption: Corruption) -> None:  # noqa: B027  most objectives suit every corruption
         """Raise IncompatibleError if the objective has no meaning for this corruption."""

@@ -10,6 +10,7 @@ from ..denoisers import Denoiser
 from ..mask_rates import MaskRates, UniformRates
 from ..randomness import RowGenerator, move
 from .base import Objective, Reading, Scores
+from .nelbo import whole_text_bound
 
 
 @dataclass(frozen=True)
@@ -39,3 +40,7 @@ class CrossEntropy(Objective):
         reading = Reading.of(denoiser, corruption, canvas, xt, t, hit)
         per_token = rate[:1, 0].to(reading.nll) if self.one_rate_per_batch else self.rates.mean
         return reading.scores(canvas, reading.nll / per_token, hit)
+
+    def bound(self, corruption: Corruption) -> Objective:
+        """The bound of masked diffusion, which the flat loss is none of."""
+        return whole_text_bound(corruption)

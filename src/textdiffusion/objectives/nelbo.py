@@ -44,6 +44,10 @@ class Nelbo(Objective):
             loss = corruption.bound(reading.logits, canvas.tokens[asked], xt[asked], at)
         return reading.scores(canvas, loss * (1.0 - self.time_floor), hit)
 
+    def bound(self, corruption: Corruption) -> Objective:
+        """By counts, where masks can be counted."""
+        return whole_text_bound(corruption)
+
 
 @dataclass(frozen=True)
 class CountNelbo(Objective):
@@ -68,6 +72,15 @@ class CountNelbo(Objective):
         weight = (total / count.clamp(min=1))[:, None].expand_as(hit)[hit]
         return reading.scores(canvas, reading.nll * weight, hit)
 
+    def bound(self, corruption: Corruption) -> Objective:
+        """The loss itself."""
+        return self
+
     def check(self, corruption: Corruption) -> None:
         """Counting masks is the bound only where all noise is the mask."""
         needs_mask(self, corruption)
+
+
+def whole_text_bound(corruption: Corruption) -> Objective:
+    """The form of the bound with the least variance that the corruption allows."""
+    return CountNelbo() if corruption.masks_only else Nelbo()

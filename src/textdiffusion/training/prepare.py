@@ -20,7 +20,7 @@ from ..data.formats import Repeats
 from ..data.packing import ARRANGEMENTS, TokenRows
 from ..data.sources import available_splits, read_documents
 from ..data.streaming import StreamedRows
-from ..denoisers.adapt import denoiser_of
+from ..denoisers.adapt import denoiser_of, set_block_size
 from ..denoisers.transformer import DiffusionTransformerConfig, DiffusionTransformerForMaskedLM
 from ..errors import DataError, SettingsError
 from ..registry import did_you_mean
@@ -84,6 +84,9 @@ def _checkpoint(
         if ensure_mask(loaded.model, loaded.tokenizer):
             said = f"the tokenizer had no mask token; added {loaded.tokenizer.mask_token}"
             console.print(said, markup=False, highlight=False)
+        blocks = recipe.loss().block_size
+        if blocks != denoiser_of(loaded.model).block_size:
+            set_block_size(loaded.model, blocks)
         if recipe.dropout is not None:
             set_dropout(loaded.model, recipe.dropout)
         return Checkpoint(loaded.model.train(), loaded.tokenizer, settings)
@@ -123,6 +126,7 @@ def new_network(recipe: TrainingRecipe, tokenizer: PreTrainedTokenizerBase) -> P
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
         "mask_token_id": tokenizer.mask_token_id,
+        "block_size": recipe.loss().block_size,
     }
     torch.manual_seed(recipe.seed)
     try:

@@ -82,9 +82,9 @@ class TrainingRecipe:
     noise_schedule_settings: Mapping[str, float] = field(default_factory=dict)
     """The schedule's own settings."""
     objective: str = "nelbo"
-    """The loss: nelbo, nelbo-count (the bound by counts), or cross-entropy."""
+    """The loss: nelbo, nelbo-count (by counts), block-nelbo (block by block), cross-entropy, next-token."""
     objective_settings: Mapping[str, Any] = field(default_factory=dict)
-    """The objective's own settings, e.g. {time_floor: 0.001} or {one_rate_per_batch: true}."""
+    """Its own settings, e.g. {time_floor: 0.001}, {block_size: 16} or {one_rate_per_batch: true}."""
     mask_rates: str = "uniform"
     """Distribution of the mask rate under cross-entropy: uniform, steps or weighted."""
     mask_rate_settings: Mapping[str, Any] = field(default_factory=dict)
@@ -176,7 +176,7 @@ class TrainingRecipe:
         self._check_numbers()
         self._check_together()
         self._check_names()
-        self.loss()
+        self._check_blocks()
 
     def _check_numbers(self) -> None:
         if not 0 <= self.seed < 2**32:
@@ -217,6 +217,16 @@ class TrainingRecipe:
             TEXT_CLEANERS[step]
         schedule, given = SCHEDULES[self.noise_schedule], self.noise_schedule_settings
         from_mapping(schedule, given, where="noise_schedule_settings.")
+
+    def _check_blocks(self) -> None:
+        blocks = self.loss().block_size
+        given = self.network.get("block_size", blocks)
+        if given != blocks:
+            raise SettingsError(
+                f"network.block_size is {given}, but the objective {self.objective} trains "
+                f"{'whole texts' if blocks is None else f'blocks of {blocks}'}; leave it out of network, as "
+                "objective_settings.block_size decides for both."
+            )
 
     def loss(self) -> Objective:
         """The objective with its settings."""

@@ -15,7 +15,7 @@ from torch.utils.data import Sampler
 from ..canvas import Canvas
 from ..corruptions import Corruption
 from ..denoisers.adapt import denoiser_of
-from ..objectives import CountNelbo, Nelbo, NextToken, Objective, Scores
+from ..objectives import NextToken, Objective, Scores
 from ..randomness import RowGenerator
 from .collate import IGNORED
 from .levels import LevelMeter
@@ -114,7 +114,7 @@ class DiffusionTrainer(transformers.Trainer):
         The noise is keyed by the number of the row, whatever the batches; the global random state stays.
         """
         self.network.eval()
-        objective = CountNelbo() if self.corruption.masks_only else Nelbo()
+        objective = self.objective.bound(self.corruption)
         meter, parts = LevelMeter(), []
         with torch.random.fork_rng(devices=[]):  # the loader draws from the stream that dropout reads
             for number, inputs in enumerate(self.get_eval_dataloader()):

@@ -1,0 +1,102 @@
+"""The bound of block diffusion: each block is made of noise given the clean blocks before it."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..attention import noisy_and_clean
+from ..canvas import Canvas
+from ..corruptions import Corruption
+from ..denoisers import Denoiser
+from ..errors import SettingsError
+from ..randomness import RowGenerator, move, random_subset
+from ..shapes import PerToken, Times, Tokens, Where
+from .base import Objective, Reading, Scores, needs_mask
+
+_ROUNDING = 1e-6
+"""What a rate times a number of tokens may lack of a whole number that it means."""
+
+
+@dataclass(frozen=True)
+class BlockNelbo(Objective):
+    """The bound by counts of each block given the clean blocks before it (BD3-LM, arXiv:2503.09573).
+
+    n of the N editable tokens of a block are masked, n is even over the allowed ones of 1 ... N, and the loss
+    is N/n times their cross-entropy. With blocks of one token that is the exact autoregressive likelihood,
+    with one block it is `CountNelbo`. Blocks are counted from the first column of the canvas.
+    """
+
+    block_size: int = 16
+    """Tokens in a block; the network sees blocks of this size too."""
+    low: float = 0.0
+    """Rates n/N up to this are not drawn. Clipped rates train with less variance; the bound needs 0 and 1."""
+    high: float = 1.0
+    """Rates n/N above this are not drawn, unless no other is left."""
+
+    def __post_init__(self) -> None:
+        """Refuse blocks of nothing and rates that are none."""
+        if self.block_size < 1:
+            raise SettingsError(f"block_size is {self.block_size}; it must be at least 1.")
+        if not 0.0 <= self.low < self.high <= 1.0:
+            raise SettingsError(
+                f"mask rates above {self.low} and up to {self.high}: give 0 <= low < high <= 1."
+            )
+
+    def __call__(
+        self, denoiser: Denoiser, corruption: Corruption, canvas: Canvas, generator: RowGenerator
+    ) -> Scores:
+        editable = self._blocks(canvas.editable)
+        total = editable.sum(2)
+        count = self._counts(total, generator)
+        batch, blocks, size = editable.shape
+        draws = generator.uniform(blocks * size, draw=3).view(-1, size)
+        struck = random_subset(editable.flatten(0, 1), count.flatten(), draws).view(batch, -1)
+        hit = struck[:, : canvas.tokens.shape[1]]
+        xt = torch.where(hit, corruption.noise(canvas.tokens, generator), canvas.tokens)
+        share = move(count / total.clamp(min=1), total.device)
+        t = self._per_token(corruption.schedule.inverse(1.0 - share).float(), hit)
+        weight = self._per_token(total / count.clamp(min=1), hit)
+        reading = self._reading(denoiser, corruption, canvas, xt, t, hit)
+        return reading.scores(canvas, reading.nll * weight[hit], hit)
+
+    def check(self, corruption: Corruption) -> None:
+        """Counting masks is the bound only where all noise is the mask."""
+        needs_mask(self, corruption)
+
+    def bound(self, corruption: Corruption) -> Objective:
+        """The same blocks without a clip."""
+        return BlockNelbo(self.block_size)
+
+    def _counts(
+        self, total: Int[Tensor, "batch blocks"], generator: RowGenerator
+    ) -> Int[Tensor, "batch blocks"]:
+        """How many of the editable tokens of each block are masked."""
+        u = move(generator.stratified_parts(total.shape[1]), total.device)
+        first = (self.low * total + _ROUNDING).long() + 1
+        last = (self.high * total + _ROUNDING).long().maximum(first)
+        return (first + (u * (last - first + 1)).long()).minimum(last).minimum(total)
+
+    def _blocks(self, of: Where) -> Bool[Tensor, "batch blocks size"]:
+        """Cut rows into blocks, the last one filled up with False."""
+        size = min(self.block_size, of.shape[1])
+        return F.pad(of, (0, -of.shape[1] % size)).view(len(of), -1, size)
+
+    def _per_token(self, of_block: Float[Tensor, "batch blocks"], like: Where) -> PerToken:
+        return of_block.repeat_interleave(min(self.block_size, like.shape[1]), dim=1)[:, : like.shape[1]]
+
+    def _reading(
+        self, denoiser: Denoiser, corruption: Corruption, canvas: Canvas, xt: Tokens, t: Times, asked: Where
+    ) -> Reading:
+        """Ask about noisy tokens of [x_t ; x_0]: one call, in which each block stands as in sampling."""
+        pattern = noisy_and_clean(xt.shape[1], self.block_size, xt.device)
+        logits = denoiser(
+            torch.cat([xt, canvas.tokens], dim=1),
+            torch.cat([t, torch.zeros_like(t)], dim=1),
+            attend=pattern & canvas.valid.repeat(1, 2)[:, None, :],
+            positions=canvas.positions.repeat(1, 2),
+            where=torch.cat([asked, torch.zeros_like(asked)], dim=1),
+        )
+        return Reading(logits, *corruption.nll(logits, canvas.tokens[asked]), asked)

@@ -98,6 +98,11 @@ def test_top_takes_the_highest_and_of_equals_the_first(
         ("entropy-bounded", "gamma", (-0.1, float("inf"))),
         ("remdm-cap", "eta", (-0.1, 1.1)),
         ("remdm-rescale", "eta", (-0.1, 1.1)),
+        ("remdm-loop", "eta", (-0.1, 1.1)),
+        ("remdm-loop", "t_on", (1.1, 0.01)),
+        ("remdm-loop", "t_off", (-0.1, 0.6)),
+        ("remdm-loop", "alpha_on", (-0.1, 1.1)),
+        ("left-first", "slope", (-0.1, float("inf"), float("nan"))),
     ],
 )
 def test_senseless_settings_are_refused_in_one_line(

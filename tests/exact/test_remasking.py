@@ -1,5 +1,6 @@
 """Samplers that take tokens back: what they keep of the law of x_t, step by step, and what they do not."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,6 +71,16 @@ def test_the_law_of_x_t_is_kept_at_every_step(sampler: str, settings: Mapping[st
     frames = frames_of(sampler, 300, **settings)
     for step in (60, 150, 240, 285):
         assert fit(frames[step].tokens, 1.0 - step / 300) > 1e-3, step
+
+
+def test_the_loop_keeps_its_own_schedule() -> None:
+    """Down to a rate of 0.4 at t = 0.6, which is held until the last step before 0.2."""
+    frames = frames_of("remdm-loop", 300, eta=0.02, t_on=0.6, t_off=0.2, alpha_on=0.6)
+    expected = {60: 0.7, 119: 1 - 0.6 * 119 / 120, 150: 0.4, 200: 0.4, 239: 0.4, 270: 0.2}
+    for step, rate in expected.items():
+        assert fit(frames[step].tokens, rate) > 1e-3, step
+    back = [bool((a.settled & ~b.settled).any()) for a, b in itertools.pairwise(frames)]
+    assert back == [120 <= step < 239 for step in range(300)]
 
 
 @pytest.mark.parametrize(("sampler", "eta"), [("remdm-cap", 0.4), ("remdm-rescale", 0.9)])

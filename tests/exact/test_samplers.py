@@ -61,8 +61,11 @@ EXACT: list[tuple[str, dict[str, Any]]] = [
     ("entropy", {"steps": LENGTH}),
     ("entropy", {"block_size": 2}),
     ("entropy-bounded", {"gamma": 0.0}),
+    ("left-first", {"steps": 400}),
+    ("left-first", {"steps": 100, "slope": 1000.0}),
     ("remdm-cap", {"steps": 300}),
     ("remdm-rescale", {"steps": 300}),
+    ("remdm-loop", {"steps": 300}),
 ]
 BIASED: list[tuple[str, dict[str, Any]]] = [
     ("random", {"steps": 2}),
@@ -79,6 +82,8 @@ BIASED: list[tuple[str, dict[str, Any]]] = [
     ("remdm-cap", {"steps": 2}),
     ("remdm-rescale", {"steps": 2}),
     ("remdm-conf", {"steps": 20}),
+    ("remdm-loop", {"steps": 2}),
+    ("left-first", {"steps": 2}),
     ("full-remask", {"steps": 10}),
     ("guide", {"steps": 10}),
 ]
@@ -301,6 +306,26 @@ def test_ancestral_reveals_at_the_rate_of_the_grid() -> None:
     frames = frames_of(flat, 500, 20, Decoding(sampler="ancestral", steps=5))
     for frame, rate in zip(frames[1:-1], (0.8, 0.6, 0.4, 0.2), strict=True):
         assert binomtest(int((~frame.settled).sum()), 500 * 20, rate).pvalue > 1e-3
+
+
+def test_left_first_is_between_ancestral_and_left_to_right() -> None:
+    plain, ahead, even, line = (
+        frames_of(flat, 300, 9, Decoding(sampler=name, steps=45, settings=settings))
+        for name, settings in (
+            ("ancestral", {}),
+            ("left-first", {"slope": 1.0}),
+            ("left-first", {"slope": 0.0}),
+            ("left-first", {"slope": 1e6}),
+        )
+    )
+    assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(plain, even, strict=True))
+    for frame in line:
+        assert bool((frame.settled.long().diff(dim=1) <= 0).all())  # no text behind noise
+    middle = ahead[22].settled.double().mean(0)  # rate 1 - 22 / 45, at 9 places
+    rate, place = 1 - 22 / 45, torch.arange(9) / 8
+    expected = 1.0 - (rate + (rate - 1.0 + place)).clamp(0.0, 1.0).double()
+    torch.testing.assert_close(middle, expected, atol=0.09, rtol=0)
+    assert bool(ahead[23].settled[:, 0].all())
 
 
 def test_random_chooses_every_subset_alike() -> None:

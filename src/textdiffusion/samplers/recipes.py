@@ -21,8 +21,9 @@ from .commit import (
     SureTogether,
     WidestMargin,
 )
+from .pace import LeftFirst
 from .posterior import Posterior
-from .remdm import Capped, LeastConfident, Rescaled
+from .remdm import Capped, LeastConfident, Loop, Rescaled, WhileHeld
 from .reopen import EachByRate, ExactByRate
 from .unmask import Unmask
 
@@ -97,6 +98,12 @@ SAMPLERS: Registry[Recipe] = Registry(
             Unmask(EachAtRandom()),
             "each mask is written with the probability of the reverse process",
             "MDLM, arXiv:2406.07524",
+            f"exact as the steps grow; with few, {_MANY}",
+        ),
+        "left-first": Recipe(
+            Unmask(EachAtRandom(), pace=LeftFirst()),
+            "ancestral, the left of the text before its right; fewer steps than tokens skip some",
+            "after AR-Diffusion, arXiv:2305.09515",
             f"exact as the steps grow; with few, {_MANY}",
         ),
         "first-hitting": Recipe(
@@ -197,6 +204,13 @@ SAMPLERS: Registry[Recipe] = Registry(
             "ancestral, where tokens that were improbable when written are the likeliest to be masked again",
             _REMDM,
             f"biased: improbable tokens are taken back, more is masked than the schedule says, and {_MANY}",
+            defaults={"top_p": 0.9},
+        ),
+        "remdm-loop": Recipe(
+            Unmask(EachAtRandom(), WhileHeld(), Loop()),
+            "ancestral down to little noise, which is held while tokens are masked again and rewritten",
+            _REMDM,
+            f"exact as the steps grow and eta falls, by its own schedule; with few, {_MANY}",
             defaults={"top_p": 0.9},
         ),
         "posterior": Recipe(

@@ -1,4 +1,4 @@
-"""Any sampler that writes masked positions step by step, put together from two policies."""
+"""Any sampler that writes masked positions step by step, put together from three policies."""
 
 from dataclasses import dataclass, field, replace
 
@@ -13,17 +13,20 @@ from .answer import Answer
 from .base import Sampler, State
 from .commit import Commit
 from .moment import WHAT, Moment, noise_rate
+from .pace import Even, Pace
 from .reopen import Nothing, Reopen, Writing
 
 
 @dataclass(frozen=True)
 class Unmask(Sampler):
-    """Write what `commit` picks, then take back what `reopen` picks."""
+    """Write what `commit` picks, then take back what `reopen` picks, at the times that `pace` gives."""
 
     commit: Commit
     """Which positions are written."""
     reopen: Reopen = field(default_factory=Nothing)
     """Which written positions become noise again."""
+    pace: Pace = field(default_factory=Even)
+    """How fast the noise falls where."""
 
     def step(
         self,
@@ -34,6 +37,7 @@ class Unmask(Sampler):
         corruption: Corruption,
         generator: RowGenerator,
     ) -> State:
+        s, t = (self.pace(time, state.window, corruption.schedule) for time in (s, t))
         before, after = noise_rate(t, corruption), noise_rate(s, corruption)
         moment = Moment.of(state, before, after, self.reopen.chance(before, after))
         wanted = self.commit.ask(state, moment, generator)

@@ -109,4 +109,4 @@ def test_what_only_predicts_the_next_token_must_first_be_trained(
     assert code == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "has not learnt to fill blocks" in said
+    assert "cannot fill masks" in said

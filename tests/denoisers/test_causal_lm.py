@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
+    AutoModelForMaskedLM,
     BertConfig,
     BertForMaskedLM,
     Gemma2Config,
@@ -28,9 +29,10 @@ from transformers import (
 )
 
 from textdiffusion.denoisers import Denoiser
-from textdiffusion.denoisers.adapt import denoiser_of, set_block_size
+from textdiffusion.denoisers.adapt import denoiser_of, set_block_size, set_next_token
 from textdiffusion.denoisers.causal_lm import CausalLMDenoiser
 from textdiffusion.denoisers.masked_lm import MaskedLMDenoiser
+from textdiffusion.denoisers.own import OwnDenoiser
 from textdiffusion.errors import IncompatibleError
 
 from .test_transformer import build
@@ -232,10 +234,16 @@ def test_longest_is_the_window_where_it_slides(denoiser: CausalLMDenoiser, famil
 
 def test_a_plain_causal_network_must_first_be_trained() -> None:
     denoiser = denoiser_of(network_of(FAMILIES["gpt2"]))
-    assert denoiser.block_size is None
+    assert denoiser.block_size is None and denoiser.next_token
     with pytest.raises(IncompatibleError, match="--objective block-nelbo") as caught:
         denoiser(ids(), NOW)
     assert "\n" not in str(caught.value)
+    with pytest.raises(IncompatibleError, match="cannot learn to fill whole texts"):
+        set_next_token(denoiser.network, False)
+    set_next_token(denoiser.network, True)
+    set_block_size(denoiser.network, 4)
+    set_next_token(denoiser.network, False)
+    assert not denoiser_of(denoiser.network).next_token
 
 
 def test_our_own_network_takes_blocks_too() -> None:
@@ -244,6 +252,22 @@ def test_our_own_network_takes_blocks_too() -> None:
     assert denoiser_of(network).block_size == 3
     set_block_size(nn.DataParallel(network), None)
     assert denoiser_of(network).block_size is None
+
+
+def test_our_own_network_notes_that_it_predicts_the_next_token(tmp_path: Path) -> None:
+    network = build()
+    set_next_token(network, True)
+    network.save_pretrained(tmp_path)
+    denoiser = denoiser_of(AutoModelForMaskedLM.from_pretrained(tmp_path))
+    assert isinstance(denoiser, OwnDenoiser) and denoiser.next_token
+    causal = torch.ones(4, 4).tril().bool().expand(2, -1, -1)
+    text = ids()[:, :4] % 30
+    denoiser(text, NOW, attend=causal)
+    for given_ in (None, text > -1):
+        with pytest.raises(IncompatibleError, match="cannot fill masks"):
+            denoiser(text, NOW, attend=given_)
+        with pytest.raises(IncompatibleError, match="cannot fill masks"):
+            denoiser.resume(denoiser.past(2, 4), text, NOW, attend=given_)
 
 
 def wrong(config: PreTrainedConfig) -> Denoiser:

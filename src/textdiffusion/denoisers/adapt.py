@@ -43,3 +43,19 @@ def set_block_size(model: nn.Module, size: int | None) -> None:
             f"{type(network).__name__} always sees both ways and cannot read block by block; choose a causal "
             "language model or our own network, or another objective."
         )
+
+
+def set_next_token(model: nn.Module, learns: bool) -> None:
+    """Note whether a network learns to predict the next token; saved with its configuration.
+
+    Raises:
+        IncompatibleError: a causal language model without blocks is to learn anything else.
+    """
+    network = extract_model_from_parallel(model)
+    if isinstance(network, DiffusionTransformerForMaskedLM):
+        network.config.next_token = learns
+    elif denoiser_of(network).next_token and not learns:
+        raise IncompatibleError(
+            f"{type(network).__name__} sees nothing to the right, so it cannot learn to fill whole texts; "
+            "train it with the objective block-nelbo, or with next-token as the baseline."
+        )

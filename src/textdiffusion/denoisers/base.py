@@ -26,6 +26,11 @@ class Denoiser(ABC):
         return None
 
     @property
+    def next_token(self) -> bool:
+        """Whether the output at i - 1 says token i, so that texts can only be written from left to right."""
+        return False
+
+    @property
     def longest(self) -> int | None:
         """Longest text that the network's positions allow; None where there is no limit."""
         return None
@@ -84,6 +89,14 @@ class CachingDenoiser(Denoiser):
         `attend` tells which of all tokens that may be seen are text: those of `past` and of `xt`. Query by
         query it says all, and the network's own blocks are not kept.
         """
+
+
+def only_next_token(name: str) -> IncompatibleError:
+    """For a network that is asked about tokens in place, and has learnt to predict the next one."""
+    return IncompatibleError(
+        f"{name} has learnt to predict the next token and cannot fill masks: use the sampler autoregressive, "
+        f"or train it first (`textdiffusion train --model {name} --objective block-nelbo ...`)."
+    )
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from ..attention import block_causal, combine
 from ..errors import IncompatibleError
 from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
-from .base import CachingDenoiser, Past, Seen
+from .base import CachingDenoiser, Past, Seen, only_next_token
 from .masked_lm import head_only_at
 
 BLOCK_SIZE = "diffusion_block_size"
@@ -87,6 +87,10 @@ class CausalLMDenoiser(CachingDenoiser):
         return size
 
     @property
+    def next_token(self) -> bool:
+        return self.block_size is None
+
+    @property
     def longest(self) -> int | None:
         """The network's positions, or its sliding window where that is shorter: our masks have no window."""
         config = self.network.config.get_text_config(decoder=True)
@@ -148,12 +152,7 @@ class CausalLMDenoiser(CachingDenoiser):
 
     def _pattern(self, start: int, stop: int, device: torch.device) -> Bool[Tensor, "query key"]:
         if self.block_size is None:
-            name = self.network.name_or_path or "NAME"
-            raise IncompatibleError(
-                f"{name} predicts the next token and has not learnt to fill blocks; train it first "
-                f"(`textdiffusion train --model {name} --objective block-nelbo ...`), or use the sampler "
-                "autoregressive."
-            )
+            raise only_next_token(self.network.name_or_path or "MODEL")
         return block_causal(stop, self.block_size, device, start=start)
 
     def _logits(self, model: nn.Module, inputs: Mapping[str, Any], where: Where | None) -> Logits:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
-from .base import CachingDenoiser, Past, Seen
+from .base import CachingDenoiser, Past, Seen, only_next_token
 from .masked_lm import MaskedLMDenoiser, head_only_at
 from .transformer import DiffusionTransformerForMaskedLM, KeyValues
 
@@ -28,12 +28,18 @@ class OwnDenoiser(CachingDenoiser):
         positions: Positions | None = None,
         where: Where | None = None,
     ) -> Logits:
+        self._check(attend)
         return self.whole(xt, t, attend=attend, positions=positions, where=where)
 
     @property
     def block_size(self) -> int | None:
         size: int | None = self.network.config.block_size
         return size
+
+    @property
+    def next_token(self) -> bool:
+        learnt: bool = self.network.config.next_token
+        return learnt
 
     @property
     def longest(self) -> int | None:
@@ -58,9 +64,15 @@ class OwnDenoiser(CachingDenoiser):
         where: Where | None = None,
     ) -> Logits:
         assert isinstance(past, KeyValues)
+        self._check(attend)
         if where is None:
             logits: Tensor = self.network(xt, attend, positions, past=past).logits
             return logits
         with head_only_at(self.network.base_model, where):
             asked: Tensor = self.network(xt, attend, positions, past=past).logits
         return asked[0]
+
+    def _check(self, attend: Seen | None) -> None:
+        """Raise IncompatibleError where a network that predicts the next token is not told who sees whom."""
+        if self.next_token and (attend is None or attend.ndim < 3):
+            raise only_next_token(self.network.name_or_path or "MODEL")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.decoders import WordPiece as WordPieceDecoder
 from tokenizers.models import WordPiece
-from tokenizers.normalizers import BertNormalizer
+from tokenizers.normalizers import NFC, BertNormalizer, Lowercase, Sequence
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
@@ -16,7 +16,7 @@ from textdiffusion.errors import IncompatibleError, SettingsError
 from textdiffusion.tokens import TextFormat, ensure_mask
 from textdiffusion.training.prepare import new_network
 from textdiffusion.training.recipe import TrainingRecipe
-from textdiffusion.training.tokenizer import train_tokenizer
+from textdiffusion.training.tokenizer import SPECIAL, train_tokenizer
 
 SHAPE = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 TOKENIZER = train_tokenizer(["the capital of France is Paris and the sea is red"] * 9, 320, longest=64)
@@ -131,6 +131,33 @@ def test_a_text_of_our_own_tokenizer_stays_as_given_but_for_its_holes(
     ids = [token for piece in pieces for token in FORMAT.prompt(piece)[1:]]
     assert len(ids) == sum(FORMAT.template(text)[1])
     assert FORMAT.filled(text, ids) == expected
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="_["), min_size=1), st.booleans())
+def test_what_was_given_is_cut_without_loss(text: str, normalized: bool) -> None:
+    backend = Tokenizer.from_str(TOKENIZER.backend_tokenizer.to_str())
+    if normalized:
+        backend.normalizer = Sequence([NFC(), Lowercase()])
+    form = TextFormat.of(PreTrainedTokenizerFast(tokenizer_object=backend, **SPECIAL))
+    pieces = form.given(text, holes=False)
+    assert len(pieces) == len(form.prompt(text))
+    assert "".join(pieces) == text
+    ids, holes = form.template(f"{text}[MASK:2]{text}")
+    pieces = form.given(f"{text}[MASK:2]{text}", holes=True)
+    assert len(pieces) == len(ids) - sum(holes)
+    assert "".join(pieces) == text.removesuffix(" ") + text
+
+
+def test_pieces_of_what_was_given_are_those_of_its_tokens() -> None:
+    assert TextFormat.of(like_bert()).given("The  Cat [MASK] RAN.", holes=True) == [
+        "",
+        "The  ",
+        "Cat",
+        " RAN",
+        ".",
+        "",
+    ]
+    assert FORMAT.given("the sea月", holes=False) == ["", "the", " sea", "", "", "月"]
 
 
 @pytest.mark.parametrize("text", ["", "no hole", "one_underscore", "[MASK:0]", "[mask]"])

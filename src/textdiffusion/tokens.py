@@ -3,9 +3,10 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from .errors import IncompatibleError, SettingsError
 
@@ -85,6 +86,16 @@ class TextFormat:
         tail = self._plain([rest])[0] + ([] if self.end_id is None else [self.end_id])
         return ids + tail, holes + [False] * len(tail)
 
+    def given(self, text: str, *, holes: bool) -> list[str]:
+        """The given text in pieces, one per id of `prompt`, or of `template` and outside its `holes`.
+
+        Joined they are what was given, where the ids may say it in lower case.
+        """
+        gaps, rest = _gaps(text) if holes else ([], text)
+        pieces = [piece for part in [*(gap.before for gap in gaps), rest] for piece in self._cut(part)]
+        begin, end = self.begin_id is not None, holes and self.end_id is not None
+        return [""] * begin + pieces + [""] * end
+
     def filled(self, text: str, ids: Sequence[int]) -> str:
         """The template `text` with `ids`, one for each masked token, in its holes, and else unchanged."""
         gaps, rest = _gaps(text)
@@ -123,15 +134,29 @@ class TextFormat:
         return sorted((self.special_ids | set(range(len(self.tokenizer), vocab))) - kept)
 
     def _plain(self, texts: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = self._encoded(texts)["input_ids"]
+        return ids
+
+    def _cut(self, text: str) -> list[str]:
+        """A piece of the text per id; a character of several ids belongs to the last."""
+        fast = self.tokenizer.is_fast
+        found = self._encoded([text], return_offsets_mapping=fast)
+        # A tokenizer in Python does not say where its ids come from: all is the first one's.
+        later = [begin for begin, _ in found["offset_mapping"][0][1:]] if fast else []
+        later += [len(text)] * (len(found["input_ids"][0]) - len(later))
+        return [text[a:b] for a, b in pairwise([0, *later])]
+
+    def _encoded(self, texts: Sequence[str], **options: bool) -> BatchEncoding:
         # Split, so that a text which spells out "[MASK]" is made of ordinary tokens like any other.
-        ids: list[list[int]] = self.tokenizer(
+        found: BatchEncoding = self.tokenizer(
             list(texts),
             add_special_tokens=False,
             split_special_tokens=True,
             return_attention_mask=False,
             verbose=False,
-        )["input_ids"]
-        return ids
+            **options,
+        )
+        return found
 
 
 @dataclass(frozen=True)

@@ -182,6 +182,20 @@ def test_prompt_is_dim_at_a_terminal(run: Run, model: str, terminal: None) -> No
     assert filled.startswith("\x1b[2mThe\x1b[0m") and re.search(r"\x1b\[2m[^\x1b]* fox\x1b\[0m", filled)
 
 
+@pytest.mark.parametrize("flags", [["--json", "--watch"], ["--watch"]])
+def test_what_was_given_is_shown_as_given(run: Run, model: str, tmp_path: Path, flags: list[str]) -> None:
+    folder = shutil.copytree(model, tmp_path / "lower")
+    whole = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    lower = json.dumps({**whole, "normalizer": {"type": "Lowercase"}})
+    (folder / "tokenizer.json").write_text(lower, encoding="utf-8")
+    filled = run("fill", "  The ____ FOX\treadÉ", "--model", str(folder), *flags)
+    continued = run("generate", "The FOX ", "--model", str(folder), "--length", "2", *flags)
+    for shown, parts in ((filled, ["  The", " FOX\\treadÉ"]), (continued, ["The FOX "])):
+        lines = [line for line in (shown.out + shown.err).splitlines() if line.startswith("step ")]
+        assert lines
+        assert all(part in line for line in lines for part in parts)
+
+
 def test_watched_text_is_not_told_twice_at_a_terminal(run: Run, model: str, terminal: None) -> None:
     words = ["generate", "The fox", "--model", model, "--length", "4", "--watch", "--delay", "0"]
     shown = run(*words).out

@@ -75,7 +75,12 @@ def _reader(lm: DiffusionLM, task: Task, row: int) -> TextReader:
         return text_format.decode(ids if task.inside else text_format.written(ids))
 
     return TextReader.of_row(
-        row, editable=canvas.editable, valid=canvas.valid, decode=until_end, mask_id=text_format.mask_id
+        row,
+        editable=canvas.editable,
+        valid=canvas.valid,
+        decode=until_end,
+        mask_id=text_format.mask_id,
+        given=text_format.given(task.prompts[row], holes=task.inside),
     )
 
 

@@ -1,6 +1,6 @@
 """From the frames of a batch to one text as plain data."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isnan
 
@@ -25,11 +25,20 @@ class TextReader:
     """Ids to text; ids that shall not be seen become nothing."""
     mask_id: int | None
     """None where noise is random tokens; they are then shown as they stand."""
+    given: tuple[str, ...] = ()
+    """What was given, a piece per position of the role prompt; those left out are decoded like the others."""
     mask: str = MASK
 
     @classmethod
     def of_row(
-        cls, row: int, *, editable: Where, valid: Where, decode: Decode, mask_id: int | None
+        cls,
+        row: int,
+        *,
+        editable: Where,
+        valid: Where,
+        decode: Decode,
+        mask_id: int | None,
+        given: Sequence[str] = (),
     ) -> "TextReader":
         """The reader of text `row` of a canvas; padding on both sides is left out.
 
@@ -44,7 +53,7 @@ class TextReader:
         start, stop = real[0], real[-1] + 1
         free: list[bool] = editable[row, start:stop].tolist()
         roles: list[Role] = ["editable" if is_free else "prompt" for is_free in free]
-        return cls(row, start, tuple(roles), decode, mask_id)
+        return cls(row, start, tuple(roles), decode, mask_id, tuple(given))
 
     def read(self, frame: Frame) -> Snapshot:
         """This reader's text as it stands in `frame`.
@@ -63,11 +72,19 @@ class TextReader:
         return Snapshot(
             step=frame.step,
             tokens=tuple(ids),
-            pieces=tuple(split_pieces(ids, [i == self.mask_id for i in ids], self.decode)),
+            pieces=self._pieces(ids),
             settled=tuple(frame.settled[self.row, span].tolist()),
             confidence=tuple(_known(c) for c in frame.confidence[self.row, span].tolist()),
             nfe=frame.nfe,
             seconds=round(frame.seconds, 6),
+        )
+
+    def _pieces(self, ids: list[int]) -> tuple[str | None, ...]:
+        decoded = split_pieces(ids, [i == self.mask_id for i in ids], self.decode)
+        given = iter(self.given)
+        return tuple(
+            next(given, piece) if role == "prompt" else piece
+            for piece, role in zip(decoded, self.roles, strict=True)
         )
 
     def record(self, frames: Iterable[Frame], *, model: str, sampler: str, seed: int | None) -> Trace:

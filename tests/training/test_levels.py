@@ -44,6 +44,16 @@ def test_numbers_add_up_and_come_back_to_the_last_bit() -> None:
     assert LevelMeter().losses() == {}
 
 
+def test_each_block_counts_at_its_own_level() -> None:
+    """Two blocks of a row, the first masked to a fifth and the second whole."""
+    both = torch.tensor([[True, True]])
+    nats = torch.tensor([[1.0, 3.0]])
+    found = LevelMeter()
+    found.add(LevelMeter.rows(Scores(nats, nats, both, both, torch.tensor([[0.2, 1.0]])), both))
+    assert found.losses() == {20: 1.0, 100: 3.0}
+    assert found.mean_loss == 2.0
+
+
 def curve(start: float, end: float, level: int, at: int, of: int) -> float:
     top = start + (end - start) * at / (of - 1)
     return top * (0.4 + 0.6 * level / 100)

@@ -27,8 +27,8 @@ class Scores:
     """Positions that the network was asked about."""
     correct: Where
     """Asked positions at which the most probable token is the true one."""
-    rate: PerText
-    """Share of the editable positions that noise struck."""
+    rate: PerText | PerToken
+    """Share of the editable positions that noise struck, of the text or of the block that a token is in."""
 
 
 class Objective(ABC):

@@ -1,6 +1,6 @@
 """The bound of block diffusion: each block is made of noise given the clean blocks before it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -60,7 +60,8 @@ class BlockNelbo(Objective):
         t = self._per_token(corruption.schedule.inverse(1.0 - share).float(), hit)
         weight = self._per_token(total / count.clamp(min=1), hit)
         reading = self._reading(denoiser, corruption, canvas, xt, t, hit)
-        return reading.scores(canvas, reading.nll * weight[hit], hit)
+        scores = reading.scores(canvas, reading.nll * weight[hit], hit)
+        return replace(scores, rate=self._per_token(share, hit))
 
     def check(self, corruption: Corruption) -> None:
         """Counting masks is the bound only where all noise is the mask."""

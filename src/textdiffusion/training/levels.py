@@ -5,76 +5,89 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..objectives import Scores
 from ..randomness import move
+from ..shapes import Where
 
 LEVELS = 10
-"""Level k holds the rows whose mask rate is nearest to k/10, from 10 % to 100 %."""
+"""Level k holds the texts, or blocks of text, whose mask rate is nearest to k/10, from 10 % to 100 %."""
 BUCKETS = (0.25, 0.5, 0.75, 1.0)
 """Upper edges of the four mask-ratio buckets of the accuracy."""
+_PARTS = [2, 3 * LEVELS, 2 * len(BUCKETS)]
 
 
 @dataclass
 class LevelMeter:
     """Sums of losses and hits, in all and per noise level; nats and counts, on the device until read."""
 
-    totals: Tensor = field(default_factory=lambda: torch.zeros(2, dtype=torch.float64))
-    """Nats of the loss and editable tokens."""
-    sums: Tensor = field(default_factory=lambda: torch.zeros(3, LEVELS, dtype=torch.float64))
-    """Cross-entropy, correct and asked tokens per level."""
-    buckets: Tensor = field(default_factory=lambda: torch.zeros(2, len(BUCKETS), dtype=torch.float64))
-    """Correct and asked tokens per mask-ratio bucket."""
+    sums: Tensor = field(default_factory=lambda: torch.zeros(sum(_PARTS), dtype=torch.float64))
+    """Nats of the loss and editable tokens; cross-entropy, correct and asked tokens by level; correct and
+    asked tokens by bucket."""
 
     @staticmethod
-    def rows(scores: Scores, editable: Tensor) -> Tensor:
-        """What `add` reads of each row: nats, editable tokens, cross-entropy, correct, asked, mask rate."""
-        parts = (scores.nats, editable, scores.cross_entropy, scores.correct, scores.asked)
-        return torch.stack([*(part.detach().float().sum(1) for part in parts), scores.rate.float()], dim=1)
-
-    def add_unlevelled(self, rows: Tensor) -> None:
-        """Take in some rows that have no noise level."""
-        self.totals = move(self.totals, rows.device) + move(rows[:, :2], rows.device).sum(0)
-
-    def add(self, rows: Tensor) -> None:
-        """Take in some rows."""
-        self.add_unlevelled(rows)
-        numbers, rate = move(rows[:, :5], rows.device).T, rows[:, 5].contiguous()
+    def rows(scores: Scores, editable: Where) -> Float[Tensor, "batch sums"]:
+        """The sums of each row, which `add` takes; they begin with nats and editable tokens."""
+        rate = scores.rate if scores.rate.ndim == 2 else scores.rate[:, None]
+        rate = rate.float().expand_as(scores.nats).contiguous()
         level = (rate * LEVELS).round().clamp(1, LEVELS).long() - 1
         bucket = torch.bucketize(rate, torch.tensor(BUCKETS[:-1], device=rate.device))
-        self.sums = move(self.sums, rows.device).index_add(1, level, numbers[2:])
-        self.buckets = move(self.buckets, rows.device).index_add(1, bucket, numbers[3:])
+        whole = torch.stack([of.detach().float().sum(1) for of in (scores.nats, editable)], dim=1)
+        return torch.cat(
+            [
+                whole,
+                *(_by(level, LEVELS, of) for of in (scores.cross_entropy, scores.correct, scores.asked)),
+                *(_by(bucket, len(BUCKETS), of) for of in (scores.correct, scores.asked)),
+            ],
+            dim=1,
+        )
+
+    def add_unlevelled(self, rows: Float[Tensor, "batch sums"]) -> None:
+        """Take in some rows that have no noise level."""
+        self.add(torch.cat([rows[:, :2], torch.zeros_like(rows[:, 2:])], dim=1))
+
+    def add(self, rows: Float[Tensor, "batch sums"]) -> None:
+        """Take in some rows."""
+        self.sums = move(self.sums, rows.device) + move(rows, rows.device).sum(0)
 
     def numbers(self) -> Tensor:
         """Everything in one row of numbers, which may be added to that of another meter."""
-        return torch.cat([part.flatten() for part in (self.totals, self.sums, self.buckets)])
+        return self.sums
 
     @classmethod
     def of_numbers(cls, numbers: Sequence[float]) -> "LevelMeter":
         """The meter that gave these numbers."""
-        table = torch.tensor(numbers, dtype=torch.float64)
-        totals, sums, buckets = torch.split(table, [2, 3 * LEVELS, 2 * len(BUCKETS)])
-        return cls(totals, sums.view(3, -1), buckets.view(2, -1))
+        return cls(torch.tensor(numbers, dtype=torch.float64))
 
     @property
     def mean_loss(self) -> float:
         """Nats per editable token; nan before anything was added."""
-        nats, tokens = self.totals.tolist()
+        nats, tokens = self._parts[0].tolist()
         return nats / tokens if tokens else math.nan
 
     def losses(self) -> dict[int, float]:
         """Mean cross-entropy in nats per asked token by mask level in percent; empty levels left out."""
-        nats, _, asked = self.sums.tolist()
+        nats, _, asked = self._parts[1].view(3, -1).tolist()
         return {10 * (k + 1): nats[k] / asked[k] for k in range(LEVELS) if asked[k]}
 
     def report(self) -> dict[str, float]:
         """Losses by level and accuracies by bucket under the names that go to the logs."""
-        correct, asked = self.buckets.tolist()
+        correct, asked = self._parts[2].view(2, -1).tolist()
         found = {f"loss_at_{level}": loss for level, loss in self.losses().items()}
         edges = [f"accuracy_to_{int(100 * edge)}" for edge in BUCKETS]
         found |= {name: c / a for name, c, a in zip(edges, correct, asked, strict=True) if a}
         return found
+
+    @property
+    def _parts(self) -> tuple[Tensor, ...]:
+        return torch.split(self.sums, _PARTS)
+
+
+def _by(place: Int[Tensor, "batch length"], places: int, of: Tensor) -> Float[Tensor, "batch places"]:
+    """The numbers of each row, added up by place."""
+    return torch.zeros(len(of), places, device=of.device).scatter_add(1, place, of.float())
 
 
 def diagnose(history: Sequence[dict[int, float]]) -> list[str]:

@@ -1,7 +1,8 @@
 """Samplers that take tokens back: what they keep of the law of x_t, step by step, and what they do not."""
 
 import itertools
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from textdiffusion.corruptions import Absorbing
 from textdiffusion.denoisers import as_denoiser
 from textdiffusion.generation import Decoding, Frame, denoise
 from textdiffusion.randomness import RowGenerator
+from textdiffusion.schedules import STEP_GRIDS
 
 from .oracle import LENGTH, MASK, WORDS, oracle
 
@@ -121,3 +123,100 @@ def test_remdm_conf_masks_more_than_the_schedule() -> None:
     assert share == pytest.approx({5: 0.935, 10: 0.907, 15: 0.693}, abs=0.02)  # where 0.75, 0.5, 0.25 are due
     assert fit(frames[10].tokens, 0.5) < 1e-6
     assert not bool((frames[-1].tokens == MASK).any())
+
+
+# -- rules that look at what they wrote ------------------------------------------------------------------
+
+A, B, HIDDEN = 0, 1, 3
+
+
+def turncoat(share: float) -> Callable[[Tensor], Tensor]:
+    """Sure of an A first and of little else; once a third of the text stands, the first token is doubtful.
+
+    It then holds the B for right with the probability `share`, and the A with a tenth.
+    """
+
+    def logits(ids: Tensor) -> Tensor:
+        p = torch.tensor([0.4, 0.3, 0.3, 0.0]).repeat(*ids.shape, 1)
+        p[:, :4] = torch.tensor([0.95, 0.03, 0.02, 0.0])
+        turned = (ids != HIDDEN).sum(1) >= ids.shape[1] / 3
+        p[turned, 0] = torch.tensor([0.1, share, 0.9 - share, 0.0])
+        return p.log()
+
+    return logits
+
+
+def turned(sampler: str, share: float, **settings: Any) -> list[Frame]:
+    """Two texts of ten tokens, the second with a prompt of three."""
+    tokens = torch.full((2, 10), HIDDEN)
+    tokens[1, :3] = torch.tensor([A, A, B])
+    canvas = Canvas(tokens, tokens == HIDDEN, torch.ones(2, 10).bool())
+    decoding = Decoding().changed({"sampler": sampler, "temperature": 0.0, **settings})
+    return list(
+        denoise(
+            as_denoiser(turncoat(share)), Absorbing(HIDDEN), canvas, decoding, RowGenerator.for_rows([0, 1])
+        )
+    )
+
+
+def test_edit_replaces_what_it_finds_better() -> None:
+    frames = turned("edit", 0.6)
+    assert frames[1].settled[0].tolist() == [True] * 4 + [False] * 6
+    assert [int(frame.tokens[0, 0]) for frame in frames[:3]] == [HIDDEN, A, B]
+    assert bool(frames[2].settled[0, :4].all())
+    assert frames[-1].tokens[1, :3].tolist() == [A, A, B]
+    assert float(frames[2].confidence[0, 0]) == pytest.approx(0.6)
+    assert {int(frame.tokens[0, 0]) for frame in turned("edit", 0.6, edit_threshold=0.7)[1:]} == {A}
+
+
+def test_edit_ends_with_the_last_mask() -> None:
+    frames = turned("edit", 0.6)
+    open_before = [int((~frame.settled).sum()) for frame in frames[:-1]]
+    assert all(open_before) and frames[-1].nfe == len(frames) - 1 < 10
+
+
+def test_doubted_tokens_are_masked_again() -> None:
+    frames = turned("confidence-remask", 0.6)
+    assert frames[1].settled[0].tolist() == [True] * 4 + [False] * 6
+    assert [int(frame.tokens[0, 0]) for frame in frames[:3]] == [HIDDEN, A, HIDDEN]
+    assert bool(frames[2].settled[0, 1:5].all())
+    assert frames[-1].tokens[0, 0] == B and bool(frames[-1].settled.all())
+    assert frames[-1].tokens[1, :3].tolist() == [A, A, B]
+    unmoved = turned("confidence-remask", 0.6, remask_threshold=0.05)
+    assert {int(frame.tokens[0, 0]) for frame in unmoved[1:]} == {A}
+
+
+@pytest.mark.parametrize("schedule", ["linear", "maskgit"])
+def test_no_more_is_doubted_than_the_grid_allows(schedule: str) -> None:
+    """A network that is sure of the left half and finds everything written improbable at once."""
+
+    def contrary(ids: Tensor) -> Tensor:
+        p = torch.tensor([0.5, 0.3, 0.2, 0.0]).repeat(*ids.shape, 1)
+        p[:, :6] = torch.tensor([0.98, 0.01, 0.01, 0.0])
+        p[ids == A] = torch.tensor([0.01, 0.98, 0.01, 0.0])
+        return p.log()
+
+    tokens = torch.full((1, 12), HIDDEN)
+    canvas = Canvas(tokens, tokens == HIDDEN, torch.ones(1, 12).bool())
+    decoding = Decoding(sampler="confidence-remask", steps=6, schedule=schedule)
+    rows = RowGenerator.for_rows([0])
+    frames = list(denoise(as_denoiser(contrary), Absorbing(HIDDEN), canvas, decoding, rows))
+    open_after = [int((~frame.settled).sum()) for frame in frames]
+    most = [math.floor(12 * rate + 1e-6) for rate in STEP_GRIDS[schedule].rates(6).tolist()]
+    assert open_after[1] == 6  # ahead of the grid, which is spent in the next step
+    assert open_after[2] == most[2] > 6
+    assert all(found <= bound for found, bound in zip(open_after, most, strict=True))
+
+
+def test_refine_masks_the_least_probable_again() -> None:
+    length = 10
+    law = torch.linspace(0.5, 0.95, length)[
+        torch.randperm(length, generator=torch.Generator().manual_seed(0))
+    ]
+    logits = torch.stack([law, 1 - law, torch.zeros(length)], -1).log()
+    canvas = Canvas(torch.full((1, length), 2), torch.ones(1, length).bool(), torch.ones(1, length).bool())
+    decoding = Decoding(sampler="refine", steps=5)
+    rows = RowGenerator.for_rows([0])
+    frames = list(denoise(as_denoiser(lambda ids: logits[None]), Absorbing(2), canvas, decoding, rows))
+    for frame, count in zip(frames, (10, 8, 6, 4, 2, 0), strict=True):
+        assert (~frame.settled[0]).nonzero()[:, 0].tolist() == sorted(law.argsort()[:count].tolist())

@@ -84,6 +84,9 @@ BIASED: list[tuple[str, dict[str, Any]]] = [
     ("remdm-conf", {"steps": 20}),
     ("remdm-loop", {"steps": 2}),
     ("left-first", {"steps": 2}),
+    ("edit", {"steps": LENGTH}),
+    ("confidence-remask", {"steps": LENGTH}),
+    ("refine", {"steps": LENGTH}),
     ("full-remask", {"steps": 10}),
     ("guide", {"steps": 10}),
 ]

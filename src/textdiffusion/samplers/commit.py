@@ -111,8 +111,34 @@ class AboveThreshold(Commit):
         return state.open
 
     def settle(self, wanted: Where, answer: Answer, moment: Moment) -> Where:
-        sure = wanted & (answer.confidence >= self.threshold)
-        return sure | top(wanted, answer.confidence, moment.due.clamp(min=1))
+        return _sure(wanted, answer, self.threshold, moment)
+
+
+@dataclass(frozen=True)
+class SureOrBetter(Commit):
+    """As `AboveThreshold`, and written positions where the network is sure of another token.
+
+    A text is done when nothing in it is open.
+    """
+
+    threshold: float = 0.7
+    """Probability from which a token is written, from 0 to 1."""
+    edit_threshold: float = 0.5
+    """Probability above which another token takes the place of a written one, from 0 to 1."""
+
+    def __post_init__(self) -> None:
+        """Refuse thresholds that are no probabilities."""
+        check_share("threshold", self.threshold)
+        check_share("edit_threshold", self.edit_threshold)
+
+    def ask(self, state: State, moment: Moment, generator: RowGenerator) -> Where:
+        return state.window & state.open.any(1, keepdim=True)
+
+    def settle(self, wanted: Where, answer: Answer, moment: Moment) -> Where:
+        text = answer.state
+        other = wanted & text.settled & (answer.token != text.tokens)
+        better = other & (answer.confidence > self.edit_threshold)
+        return better | _sure(wanted & text.open, answer, self.threshold, moment)
 
 
 @dataclass(frozen=True)
@@ -190,3 +216,9 @@ class ByMeanConfidence(Commit):
 
 def _open_if_due(state: State, moment: Moment) -> Where:
     return state.open & (moment.due > 0)[:, None]
+
+
+def _sure(among: Where, answer: Answer, threshold: float, moment: Moment) -> Where:
+    """Those above the threshold, at least the surest one and what is due."""
+    surest = top(among, answer.confidence, moment.due.clamp(min=1))
+    return among & (answer.confidence >= threshold) | surest

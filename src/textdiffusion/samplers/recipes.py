@@ -17,6 +17,7 @@ from .commit import (
     Everything,
     LowestEntropy,
     SomeAtRandom,
+    SureOrBetter,
     Surest,
     SureTogether,
     WidestMargin,
@@ -24,7 +25,7 @@ from .commit import (
 from .pace import LeftFirst
 from .posterior import Posterior
 from .remdm import Capped, LeastConfident, Loop, Rescaled, WhileHeld
-from .reopen import EachByRate, ExactByRate
+from .reopen import Doubted, EachByRate, ExactByRate, LeastSure
 from .unmask import Unmask
 
 
@@ -86,6 +87,7 @@ _MANY = "tokens written in one call are drawn independently of each other"
 _BY_DISTRIBUTION = (
     f"exact with as many steps as tokens, since the place is chosen blind to the draw; with fewer, {_MANY}"
 )
+_BIASED_BY_VISIBLE = f"biased: easy tokens come first, the model is asked about visible ones too, and {_MANY}"
 _REMDM = "ReMDM, arXiv:2503.00307"
 _CORRECTED = (
     f"exact as the steps grow and eta falls, with the noise of the schedule at each; with few, {_MANY}"
@@ -170,6 +172,27 @@ SAMPLERS: Registry[Recipe] = Registry(
             "more tokens per step when the model is sure of the open positions, fewer when it is not",
             "Text Diffusion Learning Guide",
             f"biased: easy tokens come first, and {_MANY}",
+        ),
+        "edit": Recipe(
+            Unmask(SureOrBetter()),
+            "every token above a probability, and a better token for a written one",
+            "LLaDA2.1 technical report, 2026",
+            _BIASED_BY_VISIBLE,
+            defaults={"temperature": 0.0},
+        ),
+        "confidence-remask": Recipe(
+            Unmask(AboveThreshold(), Doubted()),
+            "every token above a probability; written ones that have become improbable are masked again",
+            "Diffusion Language Models, 2025, as an outlook",
+            _BIASED_BY_VISIBLE,
+            defaults={"temperature": 0.0},
+        ),
+        "refine": Recipe(
+            Unmask(Everything(), LeastSure()),
+            "all positions anew, then the least probable tokens masked again by the grid",
+            "FlowLM prototype, 2025; Mask-Predict, arXiv:1904.09324",
+            _BIASED_BY_VISIBLE,
+            defaults={"temperature": 0.0},
         ),
         "full-remask": Recipe(
             Unmask(Everything(), EachByRate()),

@@ -42,9 +42,10 @@ class Unmask(Sampler):
         moment = Moment.of(state, before, after, self.reopen.chance(before, after))
         wanted = self.commit.ask(state, moment, generator)
         writing = Writing(moment, wanted, None)
-        if bool(wanted.any()):
-            drawn = move(generator.uniform(state.tokens.shape[1], WHAT), wanted.device)[wanted]
-            answer = Answer.of(state, wanted, predict(state.tokens, t, wanted), drawn)
+        asked = wanted | self.reopen.ask(state)
+        if bool(asked.any()):
+            drawn = move(generator.uniform(state.tokens.shape[1], WHAT), asked.device)[asked]
+            answer = Answer.of(state, asked, predict(state.tokens, t, asked), drawn)
             writing = Writing(moment, self.commit.settle(wanted, answer, moment), answer)
             state = replace(
                 state,

@@ -22,7 +22,7 @@ def test_published_settings_yield_to_what_is_said(sampler: str) -> None:
     published = SAMPLERS[sampler].defaults
     plain = Decoding(sampler=sampler).filled()
     assert {name: plain.__dict__[name] for name in published} == dict(published)
-    said = Decoding(sampler=sampler, steps=3, temperature=0.4, top_k=7, top_p=0.6)
+    said = Decoding(sampler=sampler, steps=3, block_size=2, temperature=0.4, top_k=7, top_p=0.6)
     assert said.filled() == said
     assert said.filters() == Filters(temperature=0.4, top_k=7, top_p=0.6)
     assert Decoding(sampler=sampler, top_k=0, top_p=1.0, temperature=1.0).filters() == Filters(top_p=1.0)

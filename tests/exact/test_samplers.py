@@ -55,6 +55,7 @@ EXACT: list[tuple[str, dict[str, Any]]] = [
     ("random", {"block_size": 2}),
     ("ancestral", {"steps": 1000}),
     ("ancestral", {"steps": 600, "schedule": "maskgit"}),
+    ("autoregressive", {}),
     ("posterior", {"steps": 400}),
     ("margin", {"steps": LENGTH}),
     ("margin", {"block_size": 2}),

@@ -83,7 +83,7 @@ def _changed(part: Any, settings: Mapping[str, Any]) -> Any:
 
 
 _ONE_BY_ONE = "exact: one token a call at a place chosen blind to the draw"
-_MANY = "tokens written in one call are drawn independently of each other"
+_MANY = "tokens of one call are drawn independently"
 _BY_DISTRIBUTION = (
     f"exact with as many steps as tokens, since the place is chosen blind to the draw; with fewer, {_MANY}"
 )
@@ -235,6 +235,14 @@ SAMPLERS: Registry[Recipe] = Registry(
             _REMDM,
             f"exact as the steps grow and eta falls, by its own schedule; with few, {_MANY}",
             defaults={"top_p": 0.9},
+        ),
+        "autoregressive": Recipe(
+            Unmask(EveryOpen()),
+            "one token after the other, from left to right; the way of models that predict the next token",
+            "Bengio et al., JMLR 2003; the baseline",
+            _ONE_BY_ONE,
+            one_per_call=True,
+            defaults={"block_size": 1},
         ),
         "posterior": Recipe(
             Posterior(),

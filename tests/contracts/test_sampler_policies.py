@@ -1,7 +1,5 @@
 """The rules by which positions are chosen, against their plainest restatement."""
 
-from typing import Any
-
 import pytest
 import torch
 from hypothesis import given
@@ -92,7 +90,7 @@ def test_top_takes_the_highest_and_of_equals_the_first(
 @pytest.mark.parametrize(
     ("sampler", "setting", "wrong"),
     [
-        ("threshold", "threshold", (-0.1, 1.1, float("nan"), "high", True)),
+        ("threshold", "threshold", (-0.1, 1.1, float("nan"))),
         ("adaptive", "threshold", (-0.1, 1.1)),
         ("factor", "factor", (-0.1, float("nan"), float("inf"))),
         ("entropy-bounded", "gamma", (-0.1, float("inf"))),
@@ -102,18 +100,16 @@ def test_top_takes_the_highest_and_of_equals_the_first(
         ("remdm-cap", "eta", (-0.1, 1.1)),
         ("remdm-rescale", "eta", (-0.1, 1.1)),
         ("remdm-loop", "eta", (-0.1, 1.1)),
-        ("remdm-loop", "t_on", (1.1, 0.01)),
+        ("remdm-loop", "t_on", (1.1, -0.1)),
         ("remdm-loop", "t_off", (-0.1, 0.6)),
         ("remdm-loop", "alpha_on", (-0.1, 1.1)),
         ("left-first", "slope", (-0.1, float("inf"), float("nan"))),
     ],
 )
 def test_senseless_settings_are_refused_in_one_line(
-    sampler: str, setting: str, wrong: tuple[Any, ...]
+    sampler: str, setting: str, wrong: tuple[float, ...]
 ) -> None:
     for value in wrong:
-        with pytest.raises(Exception, match=setting) as caught:
+        with pytest.raises(SettingsError, match=f"^{setting} ") as caught:
             SAMPLERS[sampler].with_settings({setting: value})
-        if not isinstance(value, str | bool):  # a type that the tests check before the rule does
-            assert isinstance(caught.value, SettingsError)
-            assert "\n" not in str(caught.value)
+        assert "\n" not in str(caught.value)

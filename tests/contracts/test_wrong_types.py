@@ -18,6 +18,7 @@ CALLS = {
     "Decoding(steps=2.0)": "steps is 2.0; give a whole number.",
     "Decoding(temperature='1')": "temperature is '1'; give a number.",
     "Decoding(repetition_penalty=None)": "repetition_penalty is None; give a number.",
+    "Decoding().changed({'sampler': 'edit', 'threshold': '1'})": "threshold '1' must be a number from 0",
     "Decoding(sampler=3)": "sampler is 3; give a name.",
     "DiffusionLM.continuation(None, ['a'], length=2.5, seeds=[0], decoding=Decoding())": "length is 2.5;",
 }

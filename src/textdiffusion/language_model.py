@@ -147,6 +147,7 @@ class DiffusionLM:
             task.decoding,
             RowGenerator.for_rows(task.seeds, self.model.device),
             banned=self.format.banned(self.vocab_size, learns_end=self._may_end(task)),
+            end=self.format.end_id if self._may_end(task) else None,
         )
 
     def results(self, task: Task, frames: list[Frame]) -> list[Generation]:

@@ -10,6 +10,7 @@ from ..predictions import Filters
 from ..registry import did_you_mean
 from ..samplers import SAMPLERS, Recipe
 from ..schedules import STEP_GRIDS
+from .memory import CACHES
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,11 @@ class Decoding:
     schedule: str | None = None
     """Grid of steps; `textdiffusion schedules` lists them; linear when left out."""
     block_size: int | None = None
-    """Tokens written at a time, left to right; all at once when left out."""
+    """Tokens written at a time, left to right; as the network was trained, or all at once, when left out."""
+    cache: str | None = None
+    """What need not be read again: exact, prefix, dual or none; exact where possible when left out."""
+    refresh: int = 0
+    """Calls after which an approximate cache is read anew within a block; 0 is never."""
     temperature: float | None = None
     """Divides the logits; 0 takes the most probable token; 1 when left out."""
     top_k: int | None = None
@@ -46,6 +51,10 @@ class Decoding:
             raise SettingsError(f"steps is {self.steps}; it takes at least 1 step to turn noise into text.")
         if self.block_size is not None and self.block_size < 1:
             raise SettingsError(f"block_size is {self.block_size}; it must be at least 1.")
+        if self.refresh < 0:
+            raise SettingsError(f"refresh is {self.refresh}; give a number of calls, or 0 for never.")
+        if self.cache is not None:
+            object.__setattr__(self, "cache", CACHES.canonical(self.cache))
         if self.schedule is not None:
             object.__setattr__(self, "schedule", STEP_GRIDS.canonical(self.schedule))
         object.__setattr__(self, "sampler", SAMPLERS.canonical(self.sampler))
@@ -88,8 +97,8 @@ class Decoding:
 
 
 _KINDS: Mapping[str, tuple[type, str]] = {
-    **dict.fromkeys(("sampler", "schedule"), (str, "a name")),
-    **dict.fromkeys(("steps", "block_size", "top_k"), (Integral, "a whole number")),
+    **dict.fromkeys(("sampler", "schedule", "cache"), (str, "a name")),
+    **dict.fromkeys(("steps", "block_size", "refresh", "top_k"), (Integral, "a whole number")),
     **dict.fromkeys(("temperature", "top_p", "repetition_penalty"), (Real, "a number")),
 }
 _MAY_BE_LEFT_OUT = {entry.name for entry in fields(Decoding) if entry.default is None}

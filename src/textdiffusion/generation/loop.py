@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,6 +19,8 @@ from ..schedules import STEP_GRIDS, StepGrid
 from ..shapes import Times, Tokens, Where
 from .decoding import Decoding
 from .frames import Frame
+from .memory import memory_for
+from .reading import Reading, reading_of
 from .windows import Window, plan
 
 EVEN = STEP_GRIDS["linear"]
@@ -31,55 +34,79 @@ def denoise(
     generator: RowGenerator,
     *,
     banned: Sequence[int] = (),
+    end: int | None = None,
 ) -> Iterator[Frame]:
     """Yield the noise, then a frame per step, down to text.
 
-    `banned` ids are never written (padding, unknown, ...); the mask never is.
+    `banned` ids are never written (padding, unknown, ...); the mask never is. Once a text holds the id `end`
+    in a finished block, the blocks behind are not written but filled with it.
 
     Raises:
-        IncompatibleError: the sampler has no meaning for the corruption (raised before any network call), or
-            the network's answer is not finite.
+        IncompatibleError: the sampler has no meaning for the corruption, or the cache none for the network
+            (raised before any network call), or the network's answer is not finite.
         SettingsError: there is nothing to write, or a setting is out of range.
     """
     recipe, full = decoding.recipe(), decoding.filled()
     recipe.sampler.check(corruption)
-    windows = plan(canvas, full, one_per_call=recipe.one_per_call)
-    return _run(_Reader(denoiser, corruption, canvas, full, banned), full, generator, windows)
+    memory = memory_for(denoiser, full.cache)
+    windows = plan(canvas, full, one_per_call=recipe.one_per_call, grid=denoiser.block_size)
+    reading = reading_of(denoiser, canvas, memory, full.refresh)
+    return _run(_Reader(reading, corruption, canvas, full, banned), full, generator, windows, end)
 
 
 def _run(
-    reader: "_Reader", decoding: Decoding, generator: RowGenerator, windows: Sequence[Window]
+    reader: "_Reader",
+    decoding: Decoding,
+    generator: RowGenerator,
+    windows: Sequence[Window],
+    end: int | None,
 ) -> Iterator[Frame]:
     corruption, canvas = reader.corruption, reader.canvas
     sampler = decoding.recipe().sampler
     grid = EVEN if decoding.schedule is None else STEP_GRIDS[decoding.schedule]
-    nowhere = torch.zeros_like(canvas.editable)
-    noise = corruption.prior(canvas.tokens, generator)
-    tokens = torch.where(canvas.editable, noise, canvas.tokens)
-    state = State(
-        tokens, nowhere, ~canvas.editable, torch.full(tokens.shape, torch.nan, device=tokens.device)
-    )
-    step, steps = 0, sum(max(window.steps) for window in windows)
-    planned = torch.zeros_like(generator.keys)
+    state = _noise(corruption, canvas, generator)
+    counts = generator.keys.new_tensor([window.steps for window in windows])
+    step, steps = 0, int(counts.amax(1).sum())
+    ended = torch.zeros_like(canvas.editable[:, 0])
     clock = _Clock()
     yield Frame(0, steps, state.tokens, state.settled, state.confidence, 0, clock.spent)
-    for window in windows:
+    for number, window in enumerate(windows):
         clock.resume()
-        counts = planned.new_tensor(window.steps)
+        alive = (counts[number:] > 0).any(0).to(ended.device) & ~ended
+        if not bool(alive.any()):
+            return
+        reader.reading.enter(window.block, alive)
+        taken = counts[:number].sum(0)  # steps of each text so far, which key its draws
         times = _times(EVEN if window.one_per_call else grid, window.steps, corruption)
-        times = move(times, tokens.device)
+        times = move(times, state.tokens.device)
         for i in range(max(window.steps)):
-            going = (counts > i).to(tokens.device)[:, None]
-            state = State(state.tokens, window.where & going, state.settled, state.confidence)
+            going = alive & (counts[number] > i).to(ended.device)
+            state = State(state.tokens, window.where & going[:, None], state.settled, state.confidence)
             s, t = times[:, i + 1, None], times[:, i, None]
-            state = sampler.step(reader.predict, state, s, t, corruption, generator.fold(planned + i + 1))
+            state = sampler.step(reader.predict, state, s, t, corruption, generator.fold(taken + i + 1))
             step += 1
+            last = i + 1 == max(window.steps) or sampler.finished(state)
+            if last and end is not None:
+                ended = ended | (window.where & (state.tokens == end)).any(1)
+                state = _closed(state, canvas.editable & ended[:, None], end)
             clock.pause()
             yield Frame(step, steps, state.tokens, state.settled, state.confidence, reader.calls, clock.spent)
             clock.resume()
-            if sampler.finished(state):
+            if last:
                 break
-        planned = planned + counts
+
+
+def _noise(corruption: Corruption, canvas: Canvas, generator: RowGenerator) -> State:
+    """The canvas with noise wherever it may be written."""
+    tokens = torch.where(canvas.editable, corruption.prior(canvas.tokens, generator), canvas.tokens)
+    nothing = torch.full(tokens.shape, torch.nan, device=tokens.device)
+    return State(tokens, torch.zeros_like(canvas.editable), ~canvas.editable, nothing)
+
+
+def _closed(state: State, where: Where, end: int) -> State:
+    """What is still noise in these places becomes the end of text."""
+    rest = where & ~state.settled
+    return replace(state, tokens=state.tokens.masked_fill(rest, end), settled=state.settled | rest)
 
 
 def _times(grid: StepGrid, steps: Sequence[int], corruption: Corruption) -> Float[Tensor, "batch edges"]:
@@ -96,23 +123,20 @@ class _Reader:
 
     def __init__(
         self,
-        denoiser: Denoiser,
+        reading: Reading,
         corruption: Corruption,
         canvas: Canvas,
         decoding: Decoding,
         banned: Sequence[int],
     ) -> None:
-        self.denoiser, self.corruption, self.canvas = denoiser, corruption, canvas
+        self.reading, self.corruption, self.canvas = reading, corruption, canvas
         self.filters, self.banned = decoding.filters(), banned
         self.calls = 0
 
     def predict(self, xt: Tokens, t: Times, where: Where) -> Prediction:
         self.calls += 1
         with torch.inference_mode():
-            logits = self.denoiser(
-                xt, t.float(), attend=self.canvas.attend, positions=self.canvas.positions, where=where
-            )
-            clean = self.corruption.clean_logits(logits)
+            clean = self.corruption.clean_logits(self.reading(xt, t.float(), where))
             bars = banned_ids(clean.shape[-1], self.banned)
             if bars is not None:
                 clean.index_fill_(-1, bars.to(clean.device), -torch.inf)

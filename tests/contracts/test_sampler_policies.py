@@ -6,13 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from textdiffusion.corruptions import Absorbing
 from textdiffusion.errors import SettingsError
-from textdiffusion.predictions import Filters
+from textdiffusion.predictions import Filters, Prediction
 from textdiffusion.randomness import RowGenerator
 from textdiffusion.samplers import SAMPLERS, State
 from textdiffusion.samplers.answer import Answer, falling, top
 from textdiffusion.samplers.commit import Commit, EntropyBounded, SureTogether
 from textdiffusion.samplers.moment import Moment
+from textdiffusion.samplers.pace import LeftFirst, Pace
+from textdiffusion.samplers.remdm import Capped, Loop, Rescaled
+from textdiffusion.schedules import SCHEDULES, Linear
 
 VOCAB, MASK = 6, 5
 opinions = st.lists(st.lists(st.floats(-4, 4), min_size=VOCAB, max_size=VOCAB), min_size=1, max_size=9)
@@ -113,3 +117,62 @@ def test_senseless_settings_are_refused_in_one_line(
         with pytest.raises(SettingsError, match=f"^{setting} ") as caught:
             SAMPLERS[sampler].with_settings({setting: value})
         assert "\n" not in str(caught.value)
+
+
+# -- paces and remasking on schedule ---------------------------------------------------------------------
+
+shares = st.floats(0.0, 1.0)
+loops = st.tuples(shares, shares, shares).map(lambda n: Loop(max(n[:2]), min(n[:2]), n[2]))
+paces = loops | st.builds(LeftFirst, slope=st.floats(0.0, 1e6))
+
+
+@given(pace=paces, schedule=st.sampled_from(list(SCHEDULES)), holes=st.lists(st.booleans(), max_size=6))
+def test_every_pace_falls_from_noise_to_text(pace: Pace, schedule: str, holes: list[bool]) -> None:
+    alpha = SCHEDULES[schedule]()
+    window = torch.tensor([[True, *holes], [False, *holes]])
+    times = [torch.full((2, 1), step / 20, dtype=torch.float64) for step in range(20, -1, -1)]
+    paced = torch.stack([pace(time, window, alpha).expand(window.shape)[window] for time in times])
+    assert bool((paced[0] == 1.0).all())
+    assert bool((paced[-1] == 0.0).all())
+    assert bool((paced.diff(dim=0) <= 1e-9).all())
+
+
+@given(slope=st.floats(0.0, 50.0), time=shares)
+def test_left_first_leaves_no_position_behind_its_left(slope: float, time: float) -> None:
+    window = torch.tensor([[False, True, True, False, True, True]])
+    now = torch.full((1, 1), time, dtype=torch.float64)
+    paced = LeftFirst(slope)(now, window, Linear())[window]
+    assert bool((paced.diff() >= -1e-12).all())
+    expected = [min(max((1 + slope) * time - slope * (1 - i / 3), 0.0), 1.0) for i in range(4)]
+    assert paced.tolist() == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_network_is_told_the_time_of_each_position() -> None:
+    told: list[Tensor] = []
+
+    def predict(xt: Tensor, t: Tensor, where: Tensor) -> Prediction:
+        told.append(t)
+        return Filters()(torch.zeros(int(where.sum()), VOCAB))
+
+    state, end, now = state_of([False] * 5), torch.tensor([[0.0]]), torch.tensor([[0.5]])
+    for name, settings in (("left-first", {"slope": 0.5}), ("remdm-loop", {}), ("ancestral", {})):
+        sampler = SAMPLERS[name].with_settings(settings).sampler
+        sampler.step(predict, state, end, now, Absorbing(MASK), RowGenerator.for_rows([0]))
+    expected = [[0.25, 0.375, 0.5, 0.625, 0.75], [0.1], [0.5]]
+    for found, times in zip(told, expected, strict=True):
+        torch.testing.assert_close(found, torch.tensor([times]))
+
+
+@given(eta=shares, rates=st.tuples(st.floats(0.01, 1.0), shares))
+@pytest.mark.parametrize("rule", [Capped, Rescaled])
+def test_writing_makes_up_for_what_is_taken_back(
+    rule: type[Capped | Rescaled], eta: float, rates: tuple[float, float]
+) -> None:
+    """The chance of a mask to be written is that of ReMDM, and sigma is never above its bound."""
+    before, after = (torch.full((1, 1), rate, dtype=torch.float64) for rate in (max(rates), min(rates)))
+    sigma = rule(eta).chance(before, after)
+    alpha_t, alpha_s = 1.0 - before, 1.0 - after
+    assert float(sigma) <= min(1.0, float((1.0 - alpha_s) / alpha_t) if float(alpha_t) else 1.0) + 1e-9
+    now = Moment.of(state_of([False] * 4), before, after, sigma)
+    published = (alpha_s - (1.0 - sigma) * alpha_t) / (1.0 - alpha_t)
+    torch.testing.assert_close(1.0 - now.goal / now.before, published, atol=1e-7, rtol=0)

@@ -44,11 +44,13 @@ class LeftFirst(Pace):
         check_not_negative("slope", self.slope)
 
     def __call__(self, time: Float[Tensor, "batch 1"], window: Where, schedule: NoiseSchedule) -> Times:
-        place = (window.cumsum(1) - 1).clamp(min=0) / (window.sum(1, keepdim=True) - 1).clamp(min=1)
         rate = 1.0 - schedule.alpha(time)
-        return at_rate(rate + self.slope * (rate - 1.0 + place.to(rate)), time, schedule)
+        left = (window.cumsum(1) - 1).clamp(min=0).to(rate)
+        place = left / (window.sum(1, keepdim=True) - 1).clamp(min=1)
+        return at_rate(rate + self.slope * (rate - 1.0 + place), time, schedule)
 
 
 def at_rate(rate: Rates, time: Float[Tensor, "batch 1"], schedule: NoiseSchedule) -> Times:
-    """When the noise rate is `rate`, kept inside [0, 1]; the end stays the end."""
-    return schedule.inverse(1.0 - rate.clamp(0.0, 1.0)).masked_fill(time == 0.0, 0.0)
+    """When the noise rate is `rate`, kept inside [0, 1]; both ends stay, whatever the schedule has there."""
+    found = schedule.inverse(1.0 - rate.clamp(0.0, 1.0))
+    return found.masked_fill(time == 0.0, 0.0).masked_fill(time == 1.0, 1.0)

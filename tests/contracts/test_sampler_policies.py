@@ -8,6 +8,7 @@ from torch import Tensor
 
 from textdiffusion.corruptions import Absorbing
 from textdiffusion.errors import SettingsError
+from textdiffusion.generation import Decoding
 from textdiffusion.predictions import Filters, Prediction
 from textdiffusion.randomness import RowGenerator
 from textdiffusion.samplers import SAMPLERS, State
@@ -115,8 +116,9 @@ def test_senseless_settings_are_refused_in_one_line(
 ) -> None:
     for value in wrong:
         with pytest.raises(SettingsError, match=f"^{setting} ") as caught:
-            SAMPLERS[sampler].with_settings({setting: value})
+            Decoding().changed({"sampler": sampler, setting: value})
         assert "\n" not in str(caught.value)
+        assert "Did you mean" not in str(caught.value)
 
 
 # -- paces and remasking on schedule ---------------------------------------------------------------------

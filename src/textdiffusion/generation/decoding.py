@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import SettingsError
 from ..predictions import Filters
 from ..registry import did_you_mean
-from ..samplers import SAMPLERS, Recipe
+from ..samplers import SAMPLERS, Recipe, sampler_settings
 from ..schedules import STEP_GRIDS
 from .memory import CACHES
 
@@ -109,5 +109,6 @@ def _check_names(decoding: Decoding, own: set[str], rest: Mapping[str, Any]) -> 
     try:
         decoding.recipe()
     except SettingsError as error:
-        near = [hint for name in rest if (hint := did_you_mean(name, own))]
+        known = sampler_settings(SAMPLERS[decoding.sampler].sampler)
+        near = [hint for name in rest if name not in known and (hint := did_you_mean(name, own))]
         raise SettingsError(f"{error}{near[0] if near else ''}") from None

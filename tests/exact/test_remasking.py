@@ -122,6 +122,9 @@ def test_remdm_conf_masks_more_than_the_schedule() -> None:
     share = {step: masked(frames[step]) / (SAMPLES * LENGTH) for step in (5, 10, 15)}
     assert share == pytest.approx({5: 0.935, 10: 0.907, 15: 0.693}, abs=0.02)  # where 0.75, 0.5, 0.25 are due
     assert fit(frames[10].tokens, 0.5) < 1e-6
+    before, after = frames[14:16]
+    back, kept = before.settled & ~after.settled, before.settled & after.settled
+    assert before.confidence[back].mean() < before.confidence[kept].mean() - 0.02
     assert not bool((frames[-1].tokens == MASK).any())
 
 

@@ -1,11 +1,13 @@
 """Causal language models from a folder to text: loaded, given a mask, refused or trained."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from tokenizers import Tokenizer
 from transformers import (
     AutoModelForCausalLM,
@@ -24,6 +26,8 @@ from textdiffusion.checkpoint import load_checkpoint
 from textdiffusion.cli.main import main
 from textdiffusion.errors import IncompatibleError
 from textdiffusion.tokens import embeddings
+from textdiffusion.training.recipe import TrainingRecipe
+from textdiffusion.training.run import train
 from textdiffusion.training.tokenizer import train_tokenizer
 
 SHAPE: dict[str, Any] = {
@@ -110,3 +114,73 @@ def test_what_only_predicts_the_next_token_must_first_be_trained(
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "cannot fill masks" in said
+
+
+# -- as it is: the autoregressive baseline ---------------------------------------------------------------
+
+
+def test_as_it_is_it_writes_from_left_to_right(folder: Path) -> None:
+    model = td.load(str(folder), device="cpu")
+    both = model.generate(["the cat", "a"], length=6, seed=3)
+    assert both[0].sampler == "autoregressive" and both[0].nfe <= 8
+    alone = model.generate("the cat", length=6, seed=3)
+    assert alone.token_ids == both[0].token_ids and 1 <= len(alone.token_ids) <= 6
+    assert model.format.mask_id not in alone.token_ids
+    assert model.settings.learns_end  # as it was trained elsewhere, on texts with an end
+
+
+# -- trained ---------------------------------------------------------------------------------------------
+
+
+def trained(folder: Path, **options: Any) -> tuple[td.DiffusionLM, str]:
+    """A model trained for a moment from the one in `folder`, and what was said of it."""
+    data, console = folder.parent / "texts.txt", Console(file=io.StringIO(), width=200)
+    data.write_text("the cat sat on the mat. " * 60)
+    sizes: dict[str, Any] = {"length": 16, "steps": 12, "batch_size": 2, "learning_rate": 0.01}
+    recipe = TrainingRecipe(
+        **{"model": str(folder), **sizes, "device": "cpu", "precision": "float32", **options},
+        data=str(data),
+        output=str(folder.parent / f"{options['objective']}-model"),
+    )
+    place = train(recipe, resume=False, console=console)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    return td.load(str(place), device="cpu"), said
+
+
+def test_it_becomes_a_block_diffusion_model(folder: Path) -> None:
+    model, said = trained(folder, objective="block-nelbo", objective_settings={"block_size": 4})
+    assert "held out" in said and "sample:" in said
+    assert model.denoiser.block_size == 4 and not model.denoiser.next_token
+    options = {"length": 12, "sampler": "confidence", "steps": 6}
+    written, uncached = (
+        model.generate("the cat", **options),
+        model.generate("the cat", cache="none", **options),
+    )
+    assert uncached.token_ids == written.token_ids
+    assert written.nfe < 12
+
+
+def test_it_is_tuned_as_the_baseline(folder: Path) -> None:
+    model, said = trained(folder, objective="next-token")
+    assert "held out" in said and "sample:" in said
+    assert model.denoiser.next_token
+    assert model.generate("the cat", length=4).sampler == "autoregressive"
+
+
+def test_our_own_network_is_a_baseline_too_and_learns_to_denoise(tmp_path: Path) -> None:
+    tokenizer = like_gpt2()
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    shape = {name: size for name, size in SHAPE.items() if name != "max_position_embeddings"}
+    new = {"model": "", "tokenizer": str(tmp_path / "tokenizer"), "network": shape}
+    model, _ = trained(tmp_path / "next-token-model", objective="next-token", **new)
+    assert model.denoiser.next_token and model.generate("the cat", length=4).nfe == 4
+    with pytest.raises(IncompatibleError, match="cannot fill masks"):
+        model.generate("the cat", length=4, sampler="random")
+    model, _ = trained(tmp_path / "next-token-model", objective="nelbo")
+    assert not model.denoiser.next_token
+    model.generate("the cat", length=4, sampler="random")
+
+
+def test_whole_texts_are_nothing_for_what_sees_only_the_left(folder: Path) -> None:
+    with pytest.raises(IncompatibleError, match="cannot learn to fill whole texts"):
+        trained(folder, objective="nelbo")

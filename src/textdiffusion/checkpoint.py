@@ -78,6 +78,13 @@ class ModelSettings:
         return CORRUPTIONS[self.noise](mask_id, vocab_size, schedule)
 
 
+_PLAIN: Mapping[Any, ModelSettings] = {
+    AutoModelForMaskedLM: ModelSettings(),
+    AutoModelForCausalLM: ModelSettings(learns_end=True, decoding={"sampler": "autoregressive"}),
+}
+"""What is true of a model that was not trained here, and may be sampled from as it is."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A loaded model folder."""
@@ -99,8 +106,8 @@ def load_checkpoint(name: str, *, dtype: str = "auto") -> Checkpoint:
     place = find(name)
     with quiet_transformers():
         tokenizer = _guarded(name, "tokenizer", lambda: AutoTokenizer.from_pretrained(place))
-        settings = _read_settings(place, name)
         auto = _auto_class(_guarded(name, "config", lambda: AutoConfig.from_pretrained(place)))
+        settings = _read_settings(place, name, otherwise=_PLAIN[auto])
         model, found = _guarded(
             name,
             "weights",
@@ -298,10 +305,10 @@ def _check_weights(name: str, found: Mapping[str, Any]) -> None:
         )
 
 
-def _read_settings(place: str, name: str) -> ModelSettings:
+def _read_settings(place: str, name: str, *, otherwise: ModelSettings) -> ModelSettings:
     path = _settings_file(place, name)
     if path is None:
-        return ModelSettings()  # a plain masked language model, which may be sampled from as it is
+        return otherwise
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:

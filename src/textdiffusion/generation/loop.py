@@ -10,16 +10,17 @@ from torch import Tensor
 
 from ..canvas import Canvas
 from ..corruptions import Corruption
-from ..denoisers import Denoiser
+from ..denoisers import CachingDenoiser, Denoiser
 from ..errors import IncompatibleError
 from ..predictions import Prediction, banned_ids
 from ..randomness import RowGenerator, move
 from ..samplers import State
 from ..schedules import STEP_GRIDS, StepGrid
 from ..shapes import Times, Tokens, Where
+from .autoregressive import NextToken
 from .decoding import Decoding
 from .frames import Frame
-from .memory import memory_for
+from .memory import CACHES, Exact, memory_for
 from .reading import Reading, reading_of
 from .windows import Window, plan
 
@@ -48,10 +49,22 @@ def denoise(
     """
     recipe, full = decoding.recipe(), decoding.filled()
     recipe.sampler.check(corruption)
-    memory = memory_for(denoiser, full.cache)
-    windows = plan(canvas, full, one_per_call=recipe.one_per_call, grid=denoiser.block_size)
-    reading = reading_of(denoiser, canvas, memory, full.refresh)
+    reading, grid = _reading(denoiser, canvas, full)
+    windows = plan(canvas, full, one_per_call=recipe.one_per_call, grid=grid)
     return _run(_Reader(reading, corruption, canvas, full, banned), full, generator, windows, end)
+
+
+def _reading(denoiser: Denoiser, canvas: Canvas, decoding: Decoding) -> tuple[Reading, int | None]:
+    """The way to ask the network, and the size of the blocks that it knows."""
+    if isinstance(denoiser, CachingDenoiser) and denoiser.next_token and decoding.block_size == 1:
+        if decoding.cache is not None and not isinstance(CACHES[decoding.cache], Exact):
+            raise IncompatibleError(
+                f"cache {decoding.cache}: a network that predicts the next token has an exact memory; leave "
+                "the cache out."
+            )
+        return NextToken(denoiser, canvas), 1
+    memory = memory_for(denoiser, decoding.cache)
+    return reading_of(denoiser, canvas, memory, decoding.refresh), denoiser.block_size
 
 
 def _run(

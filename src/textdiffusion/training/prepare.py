@@ -20,9 +20,10 @@ from ..data.formats import Repeats
 from ..data.packing import ARRANGEMENTS, TokenRows
 from ..data.sources import available_splits, read_documents
 from ..data.streaming import StreamedRows
-from ..denoisers.adapt import denoiser_of, set_block_size
+from ..denoisers.adapt import denoiser_of, set_block_size, set_next_token
 from ..denoisers.transformer import DiffusionTransformerConfig, DiffusionTransformerForMaskedLM
 from ..errors import DataError, SettingsError
+from ..objectives import NextToken
 from ..registry import did_you_mean
 from ..tokens import TextFormat, add_mask, ensure_mask
 from .recipe import TrainingRecipe
@@ -87,6 +88,7 @@ def _checkpoint(
         blocks = recipe.loss().block_size
         if blocks != denoiser_of(loaded.model).block_size:
             set_block_size(loaded.model, blocks)
+        set_next_token(loaded.model, isinstance(recipe.loss(), NextToken))
         if recipe.dropout is not None:
             set_dropout(loaded.model, recipe.dropout)
         return Checkpoint(loaded.model.train(), loaded.tokenizer, settings)
@@ -95,7 +97,9 @@ def _checkpoint(
 
 
 def _suited(recipe: TrainingRecipe) -> dict[str, Any]:
-    """The decoding that the noise demands: a network that never saw a mask cannot be sampled from masks."""
+    """The decoding that the training demands: what never saw a mask cannot be sampled from masks."""
+    if isinstance(recipe.loss(), NextToken):
+        return {"sampler": "autoregressive"}
     noise = ModelSettings(noise=recipe.noise).corruption(mask_id=0, vocab_size=2)
     return {"sampler": "posterior"} if isinstance(noise, Mixture) and noise.shares.mask == 0.0 else {}
 
@@ -127,6 +131,7 @@ def new_network(recipe: TrainingRecipe, tokenizer: PreTrainedTokenizerBase) -> P
         "eos_token_id": tokenizer.eos_token_id,
         "mask_token_id": tokenizer.mask_token_id,
         "block_size": recipe.loss().block_size,
+        "next_token": isinstance(recipe.loss(), NextToken),
     }
     torch.manual_seed(recipe.seed)
     try:

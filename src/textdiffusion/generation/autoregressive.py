@@ -1,0 +1,58 @@
+"""How a network is asked that predicts the next token: every token is read once, when it is written."""
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from ..attention import block_causal
+from ..canvas import Canvas
+from ..denoisers import CachingDenoiser
+from ..errors import SettingsError
+from ..shapes import Logits, Times, Tokens, Where
+from .memory import Stretch
+from .reading import Reading
+
+
+class NextToken(Reading):
+    """The output at i - 1 says token i, as the objective next-token trains it, with an exact cache.
+
+    Blocks are columns, asked about from left to right for all texts together. A hole inside a text is written
+    in sight of what stands before it alone.
+    """
+
+    def __init__(self, denoiser: CachingDenoiser, canvas: Canvas) -> None:
+        """Begin with an empty memory.
+
+        Raises:
+            SettingsError: there is nothing to begin with.
+        """
+        if bool(canvas.editable[:, 0].any()):
+            raise SettingsError(
+                "nothing stands before the first token to write, and a network that predicts the next token "
+                "must begin with something; give a prompt."
+            )
+        self.denoiser, self.canvas = denoiser, canvas
+        batch, width = canvas.tokens.shape
+        self.past = denoiser.past(batch, width)
+        self.alive = torch.arange(batch, device=canvas.tokens.device)
+        self.column = self.known = 0
+
+    def enter(self, block: Stretch, alive: Bool[Tensor, " batch"]) -> None:
+        self.column, rows = block.begin, alive.nonzero()[:, 0]
+        if len(rows) < len(self.alive):
+            self.past, self.alive = self.past.of_rows(torch.searchsorted(self.alive, rows)), rows
+
+    def __call__(self, xt: Tokens, t: Times, where: Where) -> Logits:
+        here = slice(min(self.known, self.column - 1), self.column)
+        self.known = self.column
+        causal = block_causal(self.column, 1, xt.device, start=here.start)
+        asked = torch.zeros_like(where[self.alive, here])
+        asked[:, -1] = where[self.alive, self.column]
+        return self.denoiser.resume(
+            self.past.at(here.start),
+            xt[self.alive, here],
+            t[self.alive],
+            attend=causal & self.canvas.valid[self.alive, None, : self.column],
+            positions=self.canvas.positions[self.alive, here],
+            where=asked,
+        )

@@ -64,3 +64,11 @@ def test_mask_rates_without_effect_are_refused(recipe: Recipe, objective: str) -
 
 def test_the_poems_hold_a_tenth_back() -> None:
     assert read_recipe(QUICK.with_name("poems.yaml"), {}).validation_share == 0.1
+
+
+@pytest.mark.parametrize("missing", [{"eval_every": 0}, {"eval_every": 5, "eval_rows": 0}])
+def test_a_clip_that_is_measured_needs_measurements(recipe: Recipe, missing: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=r"block-nelbo-clipped chooses by measurements") as caught:
+        recipe(objective="block-nelbo-clipped", **missing)
+    assert "\n" not in str(caught.value)
+    recipe(objective="block-nelbo-clipped", eval_every=5)

@@ -1,8 +1,9 @@
 """Objectives. A new one: one file here, one line in the table."""
 
 from ..registry import Registry
-from .base import Objective, Scores
+from .base import Objective, Scores, Tunable
 from .block_nelbo import BlockNelbo
+from .clipped import ClippedBlockNelbo
 from .cross_entropy import CrossEntropy
 from .nelbo import CountNelbo, Nelbo
 from .next_token import NextToken
@@ -13,6 +14,7 @@ OBJECTIVES: Registry[type[Objective]] = Registry(
         "nelbo": Nelbo,
         "nelbo-count": CountNelbo,
         "block-nelbo": BlockNelbo,
+        "block-nelbo-clipped": ClippedBlockNelbo,
         "cross-entropy": CrossEntropy,
         "next-token": NextToken,
     },
@@ -21,10 +23,12 @@ OBJECTIVES: Registry[type[Objective]] = Registry(
 __all__ = [
     "OBJECTIVES",
     "BlockNelbo",
+    "ClippedBlockNelbo",
     "CountNelbo",
     "CrossEntropy",
     "Nelbo",
     "NextToken",
     "Objective",
     "Scores",
+    "Tunable",
 ]

@@ -1,10 +1,11 @@
 """From a batch of clean texts to a loss per token."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..canvas import Canvas
@@ -49,6 +50,22 @@ class Objective(ABC):
 
     def check(self, corruption: Corruption) -> None:  # noqa: B027  most objectives suit every corruption
         """Raise IncompatibleError if the objective has no meaning for this corruption."""
+
+
+class Tunable(Objective):
+    """An objective that chooses some of its settings by how its bound comes out on held-out text."""
+
+    @abstractmethod
+    def moments(self, scores: Scores, canvas: Canvas) -> Float[Tensor, "batch numbers"]:
+        """What `choice` needs to know of each text that `bound` has scored, to be added up over texts."""
+
+    @abstractmethod
+    def choice(self, moments: Float[Tensor, " numbers"]) -> dict[str, float]:
+        """The best settings by the moments of all texts, by the names under which they are logged."""
+
+    @abstractmethod
+    def chosen(self, choice: Mapping[str, float]) -> "Tunable":
+        """The objective with the settings of a choice."""
 
 
 def needs_mask(objective: Objective, corruption: Corruption) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from ..attention import noisy_and_clean
@@ -48,7 +48,7 @@ class BlockNelbo(Objective):
     def __call__(
         self, denoiser: Denoiser, corruption: Corruption, canvas: Canvas, generator: RowGenerator
     ) -> Scores:
-        editable = self._blocks(canvas.editable)
+        editable = self.in_blocks(canvas.editable)
         total = editable.sum(2)
         count = self._counts(total, generator)
         batch, blocks, size = editable.shape
@@ -80,8 +80,8 @@ class BlockNelbo(Objective):
         last = (self.high * total + _ROUNDING).long().maximum(first)
         return (first + (u * (last - first + 1)).long()).minimum(last).minimum(total)
 
-    def _blocks(self, of: Where) -> Bool[Tensor, "batch blocks size"]:
-        """Cut rows into blocks, the last one filled up with False."""
+    def in_blocks(self, of: Shaped[Tensor, "batch length"]) -> Shaped[Tensor, "batch blocks size"]:
+        """Rows cut into blocks, the last one filled up with zeros."""
         size = min(self.block_size, of.shape[1])
         return F.pad(of, (0, -of.shape[1] % size)).view(len(of), -1, size)
 

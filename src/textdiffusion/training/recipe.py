@@ -13,7 +13,7 @@ from ..device import DEVICES
 from ..errors import SettingsError
 from ..generation import Decoding
 from ..mask_rates import MASK_RATES
-from ..objectives import OBJECTIVES, CrossEntropy, Objective
+from ..objectives import OBJECTIVES, CrossEntropy, Objective, Tunable
 from ..schedules import SCHEDULES
 from ..settings import from_mapping, read_mapping
 from .precision import PRECISIONS
@@ -82,7 +82,7 @@ class TrainingRecipe:
     noise_schedule_settings: Mapping[str, float] = field(default_factory=dict)
     """The schedule's own settings."""
     objective: str = "nelbo"
-    """The loss: nelbo, nelbo-count (by counts), block-nelbo (block by block), cross-entropy, next-token."""
+    """The loss: nelbo, nelbo-count, block-nelbo, block-nelbo-clipped, cross-entropy or next-token."""
     objective_settings: Mapping[str, Any] = field(default_factory=dict)
     """Its own settings, e.g. {time_floor: 0.001}, {block_size: 16} or {one_rate_per_batch: true}."""
     mask_rates: str = "uniform"
@@ -176,7 +176,7 @@ class TrainingRecipe:
         self._check_numbers()
         self._check_together()
         self._check_names()
-        self._check_blocks()
+        self._check_loss()
 
     def _check_numbers(self) -> None:
         if not 0 <= self.seed < 2**32:
@@ -218,8 +218,14 @@ class TrainingRecipe:
         schedule, given = SCHEDULES[self.noise_schedule], self.noise_schedule_settings
         from_mapping(schedule, given, where="noise_schedule_settings.")
 
-    def _check_blocks(self) -> None:
-        blocks = self.loss().block_size
+    def _check_loss(self) -> None:
+        loss = self.loss()
+        if isinstance(loss, Tunable) and not (self.eval_every and self.eval_rows):
+            raise SettingsError(
+                f"the objective {self.objective} chooses by measurements of held-out text, but eval_every "
+                f"is {self.eval_every} and eval_rows is {self.eval_rows}; both must be at least 1."
+            )
+        blocks = loss.block_size
         given = self.network.get("block_size", blocks)
         if given != blocks:
             raise SettingsError(

@@ -11,11 +11,12 @@ import torch
 import transformers
 from torch import Tensor, nn
 from torch.utils.data import Sampler
+from transformers.trainer import TRAINER_STATE_NAME
 
 from ..canvas import Canvas
 from ..corruptions import Corruption
 from ..denoisers.adapt import denoiser_of
-from ..objectives import NextToken, Objective, Scores
+from ..objectives import NextToken, Objective, Scores, Tunable
 from ..randomness import RowGenerator
 from .collate import IGNORED
 from .levels import LevelMeter
@@ -122,11 +123,13 @@ class DiffusionTrainer(transformers.Trainer):
         if not parts:
             return {}
         table = torch.cat(parts)
-        meter.add(table)
-        metrics = {
-            f"{metric_key_prefix}_{name}": value
-            for name, value in {**_mean_and_error(table[:, 0], table[:, 1]), **meter.report()}.items()
-        }
+        rows, moments = table.tensor_split([len(meter.sums)], dim=1)
+        meter.add(rows)
+        found = {**_mean_and_error(rows[:, 0], rows[:, 1]), **meter.report()}
+        if isinstance(self.objective, Tunable):
+            choice = self.objective.choice(moments.double().sum(0))
+            self.objective, found = self.objective.chosen(choice), {**found, **choice}
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -160,6 +163,7 @@ class DiffusionTrainer(transformers.Trainer):
         saved = Path(resume_from_checkpoint) / REPORT_FILE
         if saved.is_file() and self.is_world_process_zero():
             self.meter = LevelMeter.of_numbers(json.loads(saved.read_text(encoding="utf-8")))
+        self._recall(Path(resume_from_checkpoint))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> "Sampler[int] | None":
         """The order of the rows; transformers' own ends an epoch otherwise on another number of processes."""
@@ -169,14 +173,24 @@ class DiffusionTrainer(transformers.Trainer):
         return RowOrder(len(rows), self._rows_per_step, self.recipe.seed, lambda: int(self.state.epoch or 0))
 
     def _measure(self, objective: Objective, inputs: dict[str, Any], number: int) -> Tensor:
-        """The meter's numbers of each row of all processes; they begin with nats and editable tokens."""
+        """The meter's numbers of each row of all processes, and the moments that the objective asks for."""
         place = (number * self.args.world_size + self.args.process_index) * self.recipe.batch_size
         total = len(self.eval_dataset)  # type: ignore[arg-type]
         inputs["draws"] = self._draws(_EVALUATION, place, total, inputs["input_ids"])
-        scores = self._scores(self.network, objective, inputs)
-        rows = LevelMeter.rows(scores, inputs["labels"] != IGNORED)
+        scores, canvas = self._scores(self.network, objective, inputs), _canvas(inputs)
+        rows = LevelMeter.rows(scores, canvas.editable)
+        if isinstance(self.objective, Tunable):
+            rows = torch.cat([rows, self.objective.moments(scores, canvas)], dim=1)
         found: Tensor = self.accelerator.gather_for_metrics(rows)
         return found.cpu()
+
+    def _recall(self, checkpoint: Path) -> None:
+        """Take up the settings that the objective had last chosen; the log of a checkpoint holds them."""
+        log = transformers.TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).log_history
+        measured = [entry for entry in log if "eval_loss" in entry]
+        if measured and isinstance(self.objective, Tunable):
+            choice = {name.removeprefix("eval_"): value for name, value in measured[-1].items()}
+            self.objective = self.objective.chosen(choice)
 
     def _summed(self, meter: LevelMeter) -> Tensor:
         """The numbers of a meter, those of all processes added."""
@@ -184,8 +198,7 @@ class DiffusionTrainer(transformers.Trainer):
         return self.accelerator.reduce(numbers, "sum") if self.args.world_size > 1 else numbers
 
     def _scores(self, model: nn.Module, objective: Objective, inputs: dict[str, Any]) -> Scores:
-        canvas = Canvas(inputs["input_ids"], inputs["labels"] != IGNORED, inputs["attention_mask"].bool())
-        return objective(denoiser_of(model), self.corruption, canvas, inputs["draws"])
+        return objective(denoiser_of(model), self.corruption, _canvas(inputs), inputs["draws"])
 
     def _draws(self, step: int, first: int, total: int, ids: Tensor) -> RowGenerator:
         return RowGenerator.for_batch(
@@ -220,6 +233,11 @@ class RowOrder(Sampler[int]):
     def __len__(self) -> int:
         """Number of rows, those that come twice included."""
         return -(-self.rows // self.per_step) * self.per_step
+
+
+def _canvas(inputs: dict[str, Any]) -> Canvas:
+    """A batch of the collator."""
+    return Canvas(inputs["input_ids"], inputs["labels"] != IGNORED, inputs["attention_mask"].bool())
 
 
 def _mean_and_error(nats: Tensor, items: Tensor) -> dict[str, float]:

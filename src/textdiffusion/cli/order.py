@@ -26,6 +26,8 @@ class Order:
     """Seed of the first text; each further one takes the next, and can be repeated alone by it."""
     device: str | None = None
     """auto, cpu, cuda or mps; the fastest there is when left out."""
+    dtype: str | None = None
+    """How weights are held: float32, bfloat16, float16, int8 (for CPUs), or auto, as saved."""
     watch: bool = False
     """Show the text as it condenses."""
     delay: float | None = None

@@ -39,7 +39,7 @@ def write(order: Order, options: dict[str, Any], make_task: Callable[[DiffusionL
     """Load the model, write the texts of the task that `make_task` makes of it, and show them."""
     quiet_libraries()
     notes = Console(stderr=True, highlight=False)
-    named = {"name": order.model, "device": order.device}
+    named = {"name": order.model, "device": order.device, "dtype": order.dtype}
     with notes.status("loading the model"):
         lm = load(**{name: value for name, value in named.items() if value is not None})
     task = make_task(lm, lm.decoding(None, options))

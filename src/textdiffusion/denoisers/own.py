@@ -46,7 +46,7 @@ class OwnDenoiser(CachingDenoiser):
         return self.whole.longest
 
     def past(self, batch: int, length: int) -> KeyValues:
-        config, weight = self.network.config, self.network.lm_head.weight
+        config, weight = self.network.config, self.network.model.embed_tokens.weight
         heads = config.num_attention_heads
         shape = (config.num_hidden_layers, batch, heads, length, config.hidden_size // heads)
         # Zeros, not what happened to be there: unseen values are multiplied by 0, which nan would survive.

@@ -298,6 +298,13 @@ def test_other_memories_and_masks_are_refused(config: PreTrainedConfig, reason: 
     assert "\n" not in str(caught.value)
 
 
+def test_a_head_that_cannot_be_found_is_refused() -> None:
+    network = network_of(FAMILIES["llama"])
+    network.base_model_prefix = "elsewhere"
+    with pytest.raises(IncompatibleError, match="its body from its head"):
+        denoiser_of(network)
+
+
 def test_attention_without_masks_is_refused() -> None:
     network = network_of(FAMILIES["llama"])
     network.config._attn_implementation = "flash_attention_2"

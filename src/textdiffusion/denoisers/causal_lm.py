@@ -73,6 +73,8 @@ class CausalLMDenoiser(CachingDenoiser):
         missing = _INPUTS - set(inspect.signature(network.forward).parameters)
         if missing:
             raise _incompatible(network, f"its forward takes no {' and no '.join(sorted(missing))}")
+        if network.base_model is network:
+            raise _incompatible(network, "it does not tell its body from its head")
         others = {type(layer).__name__ for layer in _layers(network) if not isinstance(layer, DynamicLayer)}
         if others:
             raise _incompatible(

@@ -244,7 +244,7 @@ def load(name: str = "starter", *, device: str = DEVICES[0], dtype: str = "auto"
         UnknownNameError: no such dtype.
     """
     place, numbers = choose_device(device), DTYPES[dtype]
-    if numbers.after is not None and place.type != "cpu":
+    if numbers.after is not None and place != torch.device("cpu"):
         raise SettingsError(f"dtype {dtype} is for CPUs; choose another for {place.type}, or --device cpu.")
     checkpoint = load_checkpoint(name, dtype=numbers.loaded)
     if numbers.after is not None:

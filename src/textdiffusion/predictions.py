@@ -1,7 +1,7 @@
 """From the network's logits to the tokens that may be written: temperature, top-k, top-p, repetition."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,31 +19,32 @@ _FIRST_LOOK = 1024
 class Prediction:
     """A distribution over tokens for each asked position, perhaps cut down to a few candidates."""
 
-    logits: Float[Tensor, "asked choices"]
-    """Of the candidates, after temperature; -inf where filtered out."""
+    weights: Float[Tensor, "asked choices"]
+    """Probability of each candidate, after penalty and temperature, before the cuts; 0 where it was cut."""
     ids: Int[Tensor, "asked choices"] | None
     """Token id of each candidate; None when the candidates are the whole vocabulary in order."""
-    log_total: Float[Tensor, " asked"]
-    """Of the whole vocabulary before the cuts: logits - log_total are log-probabilities."""
     own: Float[Tensor, "asked vocab"]
-    """The network's own logits, before repetition penalty, temperature and cuts."""
+    """The network's own logits, before penalty, temperature and cuts."""
 
     def draw(self, uniform: Float[Tensor, " asked"]) -> tuple[Int[Tensor, " asked"], Float[Tensor, " asked"]]:
         """A token for each position and the probability that the network gave to it."""
-        if self.logits.shape[-1] == 1:
-            choice = torch.zeros(len(self.logits), dtype=torch.int64, device=self.logits.device)
+        if self.weights.shape[-1] == 1:
+            choice = torch.zeros(len(self.weights), dtype=torch.int64, device=self.weights.device)
         else:
-            choice = draw_categorical(self.logits, uniform)
-        picked = self.logits.gather(-1, choice[:, None])[:, 0]
+            choice = draw_categorical(self.weights, uniform)
         token = choice if self.ids is None else self.ids.gather(-1, choice[:, None])[:, 0]
-        return token, torch.exp(picked - self.log_total)
+        return token, self.weights.gather(-1, choice[:, None])[:, 0]
 
     def probabilities(self) -> Float[Tensor, "asked vocab"]:
         """The filtered distribution over the whole vocabulary."""
-        p = self.logits.softmax(-1)
+        p = self.weights / self.weights.sum(-1, keepdim=True)
         if self.ids is None:
             return p
         return torch.zeros_like(self.own, dtype=p.dtype).scatter(-1, self.ids, p)
+
+    def is_sound(self) -> bool:
+        """Whether the network's answers are numbers: else the first candidate, as all of its row, is none."""
+        return bool(self.weights[:, :1].isfinite().all())
 
     def entropy(self) -> PerAsked:
         """Of the network's own distribution, in nats."""
@@ -104,42 +105,43 @@ class Filters:
             logits = torch.where(seen, lowered, logits)
         if self.temperature not in (0.0, 1.0):
             logits = logits / self.temperature
-        total = logits.logsumexp(-1)
         if self.temperature == 0.0:
-            return Prediction(*logits.max(-1, keepdim=True), total, own)
-        ids, kept = None, total
+            best, ids = logits.max(-1, keepdim=True)
+            return Prediction((best - _log_total(logits, best)).exp(), ids, own)
         if self.top_k is not None and self.top_k < own.shape[-1]:
-            logits, ids = logits.topk(self.top_k, dim=-1)
-            kept = logits.logsumexp(-1)
-        if self.top_p is not None and self.top_p < 1.0:
-            if ids is None:
-                logits, ids = _sorted_head(logits, self.top_p)
-            logits = _nucleus(logits, kept, self.top_p)
-        return Prediction(logits, ids, total, own)
+            best, ids = logits.topk(self.top_k, dim=-1)
+            weights = (best - _log_total(logits, best[:, :1])).exp()
+            return Prediction(self._nucleus(weights, weights.sum(-1, keepdim=True)), ids, own)
+        weights = logits.softmax(-1)
+        if self.top_p is None or self.top_p == 1.0:
+            return Prediction(weights, None, own)
+        weights, ids = _sorted_head(weights, self.top_p)
+        return Prediction(self._nucleus(weights, torch.ones_like(weights[:, :1])), ids, own)
+
+    def _nucleus(
+        self, falling: Float[Tensor, "asked choices"], total: Float[Tensor, "asked 1"]
+    ) -> Float[Tensor, "asked choices"]:
+        """Cut every token before which the share `top_p` of the total was already reached."""
+        if self.top_p is None or self.top_p == 1.0:
+            return falling
+        before = falling.cumsum(-1) - falling
+        return falling.masked_fill(before >= self.top_p * total, 0.0)
+
+
+def _log_total(
+    logits: Float[Tensor, "asked vocab"], best: Float[Tensor, "asked 1"]
+) -> Float[Tensor, "asked 1"]:
+    """The logsumexp of logits whose largest is known."""
+    return best + (logits - best).exp_().sum(-1, keepdim=True).log()
 
 
 def _sorted_head(
-    logits: Float[Tensor, "asked vocab"], p: float
+    weights: Float[Tensor, "asked vocab"], p: float
 ) -> tuple[Float[Tensor, "asked head"], Int[Tensor, "asked head"]]:
     """The most probable tokens in falling order, enough of them to hold the mass `p` at every position."""
-    size = min(_FIRST_LOOK, logits.shape[-1])
-    top, ids = logits.topk(size, dim=-1)
+    size = min(_FIRST_LOOK, weights.shape[-1])
+    top, ids = weights.topk(size, dim=-1)
     # Sorting tens of thousands of tokens costs more than the network; most often a few hold the mass.
-    if size == logits.shape[-1] or bool((top.logsumexp(-1) - logits.logsumexp(-1) >= math.log(p)).all()):
+    if size == weights.shape[-1] or bool((top.sum(-1) >= p).all()):
         return top, ids
-    return logits.sort(-1, descending=True)
-
-
-def _nucleus(
-    falling: Float[Tensor, "asked choices"], total: Float[Tensor, " asked"], p: float
-) -> Float[Tensor, "asked choices"]:
-    """Bar every token before which the mass `p` was already reached; `falling` logits are sorted."""
-    mass = (falling - total[:, None]).exp().cumsum(-1)
-    before = torch.cat([torch.zeros_like(mass[:, :1]), mass[:, :-1]], dim=-1)
-    return falling.masked_fill(before >= p, -torch.inf)
-
-
-def banned_ids(vocab: int, ids: Sequence[int]) -> Int[Tensor, " banned"] | None:
-    """Ids inside the vocabulary that must never be written, or None."""
-    inside = sorted({i for i in ids if 0 <= i < vocab})
-    return torch.tensor(inside, dtype=torch.int64) if inside else None
+    return weights.sort(-1, descending=True)

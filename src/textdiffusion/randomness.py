@@ -19,6 +19,8 @@ _STRIDE = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed integer, the go
 _MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 _MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
 _GOLDEN = 0.6180339887498949
+_STRETCH = 256
+"""Choices that are summed up together when one of many is drawn."""
 
 
 @dataclass(frozen=True)
@@ -99,19 +101,39 @@ class RowGenerator:
 
 
 def draw_categorical(
-    logits: Float[Tensor, "rows choices"], uniform: Float[Tensor, " rows"]
+    weights: Float[Tensor, "rows choices"], uniform: Float[Tensor, " rows"]
 ) -> Int[Tensor, " rows"]:
-    """Index drawn from softmax(logits) by inverting the cumulative distribution in float64.
+    """Index drawn in proportion to its weight, by inverting the cumulative distribution in float64.
 
     Exact where Gumbel noise in float32 is not: 24 random bits cannot reach the tail (arXiv:2409.02908).
-    A choice with logit -inf is never drawn. Logits without a finite sum give some index of a choice.
+    A choice of weight 0 is never drawn. Weights without a finite sum give some index of a choice. Of many
+    choices a stretch is drawn first, and then one in it, so that few sums are made in float64.
     """
-    weights = torch.exp(logits - logits.amax(-1, keepdim=True))
-    edges = weights.cumsum(-1, dtype=wide_float(logits.device))
+    share = move(uniform, weights.device)
+    size = weights.shape[-1]
+    if size <= 2 * _STRETCH:
+        return _invert(weights, share)[0]
+    whole = size // _STRETCH * _STRETCH
+    masses = weights[:, :whole].view(len(weights), whole // _STRETCH, _STRETCH).sum(-1)
+    if whole < size:
+        masses = torch.cat([masses, weights[:, whole:].sum(-1, keepdim=True)], dim=-1)
+    stretch, rest = _invert(masses, share)
+    columns = stretch[:, None] * _STRETCH + torch.arange(_STRETCH, device=weights.device)
+    inside = weights.gather(-1, columns.clamp(max=size - 1)).masked_fill(columns >= size, 0.0)
+    return (stretch * _STRETCH + _invert(inside, rest)[0]).clamp(max=size - 1)
+
+
+def _invert(
+    weights: Float[Tensor, "rows choices"], share: Float[Tensor, " rows"]
+) -> tuple[Int[Tensor, " rows"], Float[Tensor, " rows"]]:
+    """The choice in which this share of the total ends, and the share of that choice that it takes up."""
+    edges = weights.cumsum(-1, dtype=share.dtype)
     # Kept below the last edge, where a number rounded to 1 would fall behind all choices.
-    share = move(uniform, edges.device).clamp(max=1.0 - torch.finfo(edges.dtype).eps)
-    found = torch.searchsorted(edges, share[:, None] * edges[:, -1:], right=True)[:, 0]
-    return found.clamp(max=logits.shape[-1] - 1)
+    goal = share.clamp(max=1.0 - torch.finfo(share.dtype).eps)[:, None] * edges[:, -1:]
+    found = torch.searchsorted(edges, goal, right=True).clamp(max=weights.shape[-1] - 1)
+    high = edges.gather(-1, found)
+    low = torch.where(found > 0, edges.gather(-1, (found - 1).clamp(min=0)), 0.0)
+    return found[:, 0], ((goal - low) / (high - low))[:, 0].clamp(min=0.0)
 
 
 def random_subset(

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from textdiffusion.errors import SettingsError
-from textdiffusion.predictions import Filters, Prediction, banned_ids
+from textdiffusion.predictions import Filters, Prediction
 from textdiffusion.randomness import RowGenerator
 
 
@@ -88,7 +88,7 @@ def test_a_steep_law_over_a_large_vocabulary_is_not() -> None:
     logits = logits_of(0, 3, 3000, spread=2.0)
     for filters in (Filters(top_p=0.9), Filters(top_p=0.9, top_k=4000)):
         prediction = filters(logits)
-        assert prediction.logits.shape[-1] == 1024
+        assert prediction.weights.shape[-1] == 1024
         torch.testing.assert_close(
             prediction.probabilities().double(), naive(logits, filters), atol=1e-6, rtol=0
         )
@@ -161,13 +161,13 @@ def test_repetition_penalty_is_that_of_transformers(penalty: float) -> None:
     seen = torch.zeros(4, 20, dtype=torch.bool).scatter(1, ids, True)
     theirs = RepetitionPenaltyLogitsProcessor(penalty)(ids, logits.clone())
     found = Filters(repetition_penalty=penalty)(logits, seen)
-    torch.testing.assert_close(found.logits, theirs)
+    torch.testing.assert_close(found.weights, theirs.softmax(-1))
 
 
 def test_the_penalty_comes_before_the_temperature() -> None:
     logits, seen = torch.tensor([[2.0, 1.9, -1.0]]), torch.tensor([[True, False, True]])
     found = Filters(repetition_penalty=2.0, temperature=0.5)(logits, seen)
-    torch.testing.assert_close(found.logits, torch.tensor([[2.0, 3.8, -4.0]]))
+    torch.testing.assert_close(found.weights, torch.tensor([[2.0, 3.8, -4.0]]).softmax(-1))
     assert int(Filters(repetition_penalty=2.0, temperature=0.0)(logits, seen).probabilities().argmax()) == 1
 
 
@@ -193,11 +193,3 @@ def test_senseless_values_are_refused(wrong: dict[str, float]) -> None:
     (name,) = wrong
     with pytest.raises(SettingsError, match=name):
         Filters(**wrong)  # type: ignore[arg-type]
-
-
-def test_banned_ids_lie_inside_the_vocabulary() -> None:
-    found = banned_ids(10, [3, 3, -1, 10, 12, 0])
-    assert found is not None
-    assert found.tolist() == [0, 3]
-    assert banned_ids(10, [10, -5]) is None
-    assert banned_ids(10, []) is None

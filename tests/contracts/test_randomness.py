@@ -173,7 +173,7 @@ def test_a_generator_moves_on() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_categories_follow_the_softmax(dtype: torch.dtype) -> None:
     logits = torch.tensor([1.0, -torch.inf, 0.0, -3.0, 2.0, -torch.inf]).to(dtype)
-    drawn = draw_categorical(logits.expand(20_000, -1), rows(range(20_000)).uniform(1)[:, 0])
+    drawn = draw_categorical(logits.exp().expand(20_000, -1), rows(range(20_000)).uniform(1)[:, 0])
     counts, p = drawn.bincount(minlength=6), logits.double().softmax(-1)
     assert counts[1] == counts[5] == 0
     kept = [0, 2, 3, 4]
@@ -182,9 +182,9 @@ def test_categories_follow_the_softmax(dtype: torch.dtype) -> None:
 
 def test_the_tail_is_drawn_as_often_as_it_should_be() -> None:
     """Half of the mass on 49,990 tokens: what Gumbel noise with 24 random bits cannot do."""
-    logits = torch.cat([torch.full((10,), 0.05), torch.full((49_990,), 0.5 / 49_990)]).log()
+    weights = torch.cat([torch.full((10,), 0.05), torch.full((49_990,), 0.5 / 49_990)])
     u = rows(range(4000)).uniform(1)[:, 0]
-    drawn = torch.cat([draw_categorical(logits.expand(200, -1), part) for part in u.split(200)])
+    drawn = torch.cat([draw_categorical(weights.expand(200, -1), part) for part in u.split(200)])
     tail = drawn >= 10
     assert binomtest(int(tail.sum()), 4000, 0.5).pvalue > 1e-3
     assert chisquare(((drawn[tail] - 10) * 10 // 49_990).bincount(minlength=10)).pvalue > 1e-3
@@ -195,10 +195,11 @@ def test_the_tail_is_drawn_as_often_as_it_should_be() -> None:
 @given(data=st.data())
 def test_a_choice_without_probability_is_never_drawn(data: st.DataObject) -> None:
     allowed = data.draw(st.lists(st.booleans(), min_size=1, max_size=12).filter(any))
-    logits = torch.tensor([[data.draw(st.floats(-80, 80)) if ok else -torch.inf for ok in allowed]])
+    weights = torch.tensor([[data.draw(st.floats(1e-30, 1e30)) if ok else 0.0 for ok in allowed]])
+    weights = weights.repeat(1, data.draw(st.sampled_from([1, 100])))
     extremes = torch.tensor([2.0**-53, 0.5, 1.0 - 2.0**-53, 1.0], dtype=torch.float64)
     for u in extremes:
-        assert allowed[int(draw_categorical(logits, u[None]))]
+        assert allowed[int(draw_categorical(weights, u[None])) % len(allowed)]
 
 
 # -- subsets ---------------------------------------------------------------------------------------------
@@ -223,7 +224,20 @@ def test_every_subset_is_equally_likely() -> None:
     assert chisquare(kinds).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("wrong", [torch.nan, torch.inf, -torch.inf])
-def test_logits_without_a_finite_sum_give_an_index_inside(wrong: float) -> None:
-    found = draw_categorical(torch.full((3, 5), wrong), torch.full((3,), 0.5, dtype=torch.float64))
-    assert bool(((found >= 0) & (found < 5)).all())
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf, 0.0])
+@pytest.mark.parametrize("size", [5, 700])
+def test_weights_without_a_finite_sum_give_an_index_inside(wrong: float, size: int) -> None:
+    found = draw_categorical(torch.full((3, size), wrong), torch.full((3,), 0.5, dtype=torch.float64))
+    assert bool(((found >= 0) & (found < size)).all())
+
+
+@given(size=st.integers(1, 2000), seed=st.integers(0, 999))
+def test_many_choices_are_inverted_as_one_sum_would_be(size: int, seed: int) -> None:
+    draws = torch.Generator().manual_seed(seed)
+    weights = torch.rand(4, size, generator=draws, dtype=torch.float64) ** 8
+    u = torch.rand(4, generator=draws, dtype=torch.float64)
+    found = draw_categorical(weights, u)
+    edges = torch.nn.functional.pad(weights.cumsum(1), (1, 0)) / weights.sum(1, keepdim=True)
+    low, high = (edges.gather(1, (found + more)[:, None])[:, 0] for more in (0, 1))
+    assert bool((low - 1e-12 <= u).all())
+    assert bool((u <= high + 1e-12).all())

@@ -72,36 +72,31 @@ class Corruption(ABC):
     ) -> Float[Tensor, "*asked vocab"]:
         """q(x_t | x_0) as probabilities."""
 
-    def clean_logits(self, logits: Logits) -> Logits:
-        """The logits of x_0 in float32 with what can never be clean (the mask) at -inf; a new tensor.
+    def barred(self, logits: Logits) -> int | None:
+        """The token that is never clean: the mask, if there is one.
 
         Raises:
             IncompatibleError: the logits have no such token.
         """
-        clean = logits.to(torch.float32, copy=True)
-        if self.mask_id is not None:
-            clean[..., self._inside(logits)] = -torch.inf
-        return clean
-
-    def nll(
-        self, logits: Logits, x0: Int[Tensor, "*asked"]
-    ) -> tuple[Float[Tensor, "*asked"], Bool[Tensor, "*asked"]]:
-        """-log p(x_0) in nats under the clean logits, and whether x_0 is the most probable token.
-
-        Raises:
-            IncompatibleError: the logits have no such token as the mask.
-        """
-        return cross_entropy(logits, x0, None if self.mask_id is None else self._inside(logits))
-
-    def _inside(self, logits: Logits) -> int:
-        """The mask's id, which must have a logit."""
-        assert self.mask_id is not None
-        if not 0 <= self.mask_id < logits.shape[-1]:
+        if self.mask_id is not None and not 0 <= self.mask_id < logits.shape[-1]:
             raise IncompatibleError(
                 f"mask id {self.mask_id} is not among the {logits.shape[-1]} tokens that the network gives "
                 "logits for; name the right mask id or widen the network's vocabulary."
             )
         return self.mask_id
+
+    def clean_logits(self, logits: Logits) -> Logits:
+        """The logits of x_0 in float32 with what can never be clean at -inf; a new tensor."""
+        clean, barred = logits.to(torch.float32, copy=True), self.barred(logits)
+        if barred is not None:
+            clean[..., barred] = -torch.inf
+        return clean
+
+    def nll(
+        self, logits: Logits, x0: Int[Tensor, "*asked"]
+    ) -> tuple[Float[Tensor, "*asked"], Bool[Tensor, "*asked"]]:
+        """-log p(x_0) in nats under the clean logits, and whether x_0 is the most probable token."""
+        return cross_entropy(logits, x0, self.barred(logits))
 
     def corrupt(self, x0: Tokens, t: Times, generator: RowGenerator) -> Corrupted:
         """A draw of x_t given x_0, and where noise struck."""

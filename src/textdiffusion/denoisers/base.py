@@ -47,6 +47,7 @@ class Denoiser(ABC):
     ) -> Logits:
         """Logits of x_0: [batch, length, vocab], or with `where` the rows ``logits[where]``, [asked, vocab].
 
+        With `where` they are a tensor of their own, which the caller may change.
         `attend` None lets every token see every other; `positions` None counts from 0 in each row.
         """
 

@@ -5,18 +5,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..canvas import Canvas
 from ..corruptions import Corruption
 from ..denoisers import CachingDenoiser, Denoiser
 from ..errors import IncompatibleError
-from ..predictions import Prediction, banned_ids
+from ..predictions import Prediction
 from ..randomness import RowGenerator, move
 from ..samplers import State
 from ..schedules import STEP_GRIDS, StepGrid
-from ..shapes import Times, Tokens, Where
+from ..shapes import Logits, Times, Tokens, Where
 from .autoregressive import NextToken
 from .decoding import Decoding
 from .frames import Frame
@@ -144,22 +144,30 @@ class _Reader:
     ) -> None:
         self.reading, self.corruption, self.canvas = reading, corruption, canvas
         self.filters, self.banned = decoding.filters(), banned
+        self.bars: Int[Tensor, " barred"] | None = None
         self.calls = 0
 
     def predict(self, xt: Tokens, t: Times, where: Where) -> Prediction:
         self.calls += 1
         with torch.inference_mode():
-            clean = self.corruption.clean_logits(self.reading(xt, t.float(), where))
-            bars = banned_ids(clean.shape[-1], self.banned)
-            if bars is not None:
-                clean.index_fill_(-1, bars.to(clean.device), -torch.inf)
-            found = self.filters(clean, self._seen(xt, where, clean.shape[-1]))
-            if not bool(found.log_total.isfinite().all()):
+            logits = self.reading(xt, t.float(), where).float()
+            logits.index_fill_(-1, self._barred(logits), -torch.inf)
+            found = self.filters(logits, self._seen(xt, where, logits.shape[-1]))
+            if not found.is_sound():
                 raise IncompatibleError(
                     "the denoiser returned logits that are no numbers, or bar all tokens; check its weights, "
                     "its dtype and the temperature."
                 )
             return found
+
+    def _barred(self, logits: Logits) -> Int[Tensor, " barred"]:
+        """Ids that are never written, as far as the network knows them."""
+        if self.bars is None:
+            mask = self.corruption.barred(logits)
+            ids = {*self.banned, *(() if mask is None else (mask,))}
+            inside = sorted(i for i in ids if 0 <= i < logits.shape[-1])
+            self.bars = torch.tensor(inside, dtype=torch.int64, device=logits.device)
+        return self.bars
 
     def _seen(self, xt: Tokens, where: Where, vocab: int) -> Bool[Tensor, "asked vocab"] | None:
         """Which tokens each asked position's text already holds; only read by a repetition penalty."""

@@ -34,7 +34,7 @@ class Posterior(Sampler):
         q = corruption.posterior(p_x0.to(at_t.dtype), xt, at_s, at_t)
         q = torch.where(at_s[:, None] > 0.0, q, p_x0)  # a schedule may leave some noise at 0, a text may not
         drawn = move(generator.uniform(state.tokens.shape[1], WHAT), asked.device)[asked]
-        drawn = draw_categorical(q.log(), drawn)
+        drawn = draw_categorical(q, drawn)
         tokens = state.tokens.masked_scatter(asked, drawn)
         confidence = p_x0.gather(-1, drawn[:, None])[:, 0].to(state.confidence.dtype)
         noisy = corruption.may_be_noise(tokens) & (s > 0.0)

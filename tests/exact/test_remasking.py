@@ -184,9 +184,34 @@ def test_doubted_tokens_are_masked_again() -> None:
     assert [int(frame.tokens[0, 0]) for frame in frames[:3]] == [HIDDEN, A, HIDDEN]
     assert bool(frames[2].settled[0, 1:5].all())
     assert frames[-1].tokens[0, 0] == B and bool(frames[-1].settled.all())
+    assert len(frames) <= 10  # ten steps were to be had
     assert frames[-1].tokens[1, :3].tolist() == [A, A, B]
     unmoved = turned("confidence-remask", 0.6, remask_threshold=0.05)
     assert {int(frame.tokens[0, 0]) for frame in unmoved[1:]} == {A}
+
+
+@pytest.mark.parametrize("sampler", ["edit", "confidence-remask"])
+def test_a_text_without_masks_is_done_while_others_go_on(sampler: str) -> None:
+    """The network changes its mind after the first call, by which one of the texts was finished."""
+    calls: list[Tensor] = []
+
+    def fickle(ids: Tensor) -> Tensor:
+        calls.append(ids)
+        p = torch.tensor([0.1, 0.8, 0.1, 0.0]).repeat(*ids.shape, 1)
+        if len(calls) == 1:
+            p[:, :3] = torch.tensor([0.96, 0.02, 0.02, 0.0])
+        return p.log()
+
+    tokens = torch.full((2, 6), HIDDEN)
+    tokens[1, 3:] = B
+    canvas = Canvas(tokens, tokens == HIDDEN, torch.ones(2, 6).bool())
+    rows = RowGenerator.for_rows([0, 1])
+    decoding = Decoding(sampler=sampler, steps=6, settings={"threshold": 0.95})
+    *frames, last = denoise(as_denoiser(fickle), Absorbing(HIDDEN), canvas, decoding, rows)
+    assert len(calls) > 2
+    assert bool(frames[1].settled[1].all()) and not bool(frames[2].settled[0].all())
+    assert [last.tokens[row, 0].item() for row in (0, 1)] == [B, A]
+    assert torch.equal(last.tokens[1], frames[1].tokens[1])
 
 
 @pytest.mark.parametrize("schedule", ["linear", "maskgit"])

@@ -47,3 +47,46 @@ def filtered_loop(
         again = torch.rand(tokens.shape, generator=generator) < rate
         tokens = torch.where(editable & again, mask_id, tokens)
     return tokens
+
+
+@torch.inference_mode()
+def llada_loop(
+    model: nn.Module,
+    tokens: Tensor,
+    mask_id: int,
+    steps: int,
+    *,
+    block: int | None = None,
+    temperature: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """LLaDA (arXiv:2502.09992), low-confidence remasking; dllm's masked sampler has the same costs.
+
+    Logits everywhere at every step, a temperature by Gumbel noise in float64 over all of them, a softmax over
+    all of them, then the surest positions of the block, text by text. The holes must end every text.
+    """
+    tokens, first = tokens.clone(), int((tokens[0] == mask_id).nonzero()[0])
+    length = tokens.shape[1] - first
+    block = length if block is None else block
+    if length % block or steps % (length // block):
+        raise ValueError(f"{length} tokens in blocks of {block} do not go into {steps} steps.")
+    steps_here = steps // (length // block)
+    for begin in range(first, tokens.shape[1], block):
+        masks = (tokens[:, begin : begin + block] == mask_id).sum(1, keepdim=True)
+        counts = masks // steps_here + (torch.arange(steps_here) < masks % steps_here)
+        for step in range(steps_here):
+            masked = tokens == mask_id
+            logits = model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
+            noisy = logits
+            if temperature:
+                wide = logits.double()
+                noise = torch.rand(wide.shape, generator=generator, dtype=torch.float64)
+                noisy = wide.exp() / (-noise.log()) ** temperature
+            best = noisy.argmax(-1)
+            confidence = logits.softmax(-1).gather(-1, best[..., None])[..., 0]
+            confidence[:, begin + block :] = -torch.inf
+            confidence = confidence.masked_fill(~masked, -torch.inf)
+            for row in range(len(tokens)):
+                chosen = confidence[row].topk(int(counts[row, step])).indices
+                tokens[row, chosen] = best[row, chosen]
+    return tokens

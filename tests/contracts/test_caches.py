@@ -16,6 +16,7 @@ from textdiffusion.denoisers.masked_lm import MaskedLMDenoiser
 from textdiffusion.denoisers.own import OwnDenoiser
 from textdiffusion.denoisers.transformer import DiffusionTransformerConfig, DiffusionTransformerForMaskedLM
 from textdiffusion.errors import IncompatibleError, SettingsError
+from textdiffusion.evaluation.speed import staleness
 from textdiffusion.generation import Decoding, Frame, denoise
 from textdiffusion.generation.memory import CACHES
 from textdiffusion.randomness import RowGenerator
@@ -164,6 +165,23 @@ def test_approximate_memory_differs_and_reads_less(cache: str) -> None:
     assert not torch.allclose(plain.confidence, stale.confidence, atol=1e-4, equal_nan=True)
     inner = {"prefix": [12, 8, 4], "dual": [4, 4, 4]}[cache]
     assert [width for _, width in network.read] == [w for own in inner for w in (16, own, own, own)]
+
+
+def test_an_exact_cache_is_not_stale_and_an_old_one_is() -> None:
+    """With a cache that is always fresh the divergence is zero; otherwise it estimates the true one."""
+    text = canvas([(4, 12)] * 8)
+    options: dict[str, Any] = {"block_size": 4, "sampler": "first-hitting"}
+    for block, cache, refresh, low, high in (
+        (4, "exact", 0, -1e-6, 1e-6),
+        (None, "dual", 1, -1e-6, 1e-6),
+        (None, "dual", 0, 1e-3, 1.0),
+    ):
+        network = denoiser(block)
+        decoding = Decoding().changed({**options, "cache": cache, "refresh": refresh})
+        rows = RowGenerator.for_rows(range(8))
+        frames = list(denoise(network, Absorbing(MASK), text, decoding, rows))
+        with torch.inference_mode():
+            assert low < staleness(network, Absorbing(MASK), text, frames) < high
 
 
 # -- what is refused -------------------------------------------------------------------------------------

@@ -352,7 +352,7 @@ def test_two_processes_train_as_one_does_with_twice_the_batch(
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     both = json.dumps({**recipe("both", batch_size=4, **changes).__dict__, "clean": [], "betas": [0.9, 0.98]})
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29653"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [*command, str(script), both],

@@ -24,6 +24,7 @@ COMMANDS: Registry[Command] = Registry(
         "train": Command("textdiffusion.cli.train", "Train a model from a recipe."),
         "samplers": Command("textdiffusion.cli.samplers", "List the samplers."),
         "schedules": Command("textdiffusion.cli.schedules", "List the step grids and the noise schedules."),
+        "evaluate": Command("textdiffusion.cli.evaluate", "Measure what a model costs."),
         "explore": Command("textdiffusion.cli.explore", "See how diffusion works on a text of your own."),
     },
 )

@@ -1,0 +1,151 @@
+"""Bounds of masked and of block diffusion against the exact likelihood of an autoregressive model.
+
+Equal networks, text, order of the rows, steps and optimiser; only the objective differs. What is trained is
+kept in `--runs` and not trained again, and what was interrupted goes on where it stopped.
+
+python benchmarks/bounds.py --data STORIES --save docs/results/bounds.md
+"""
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from rich.console import Console
+from timing import machine
+
+import textdiffusion as td
+from textdiffusion.data.packing import pack_blocks
+from textdiffusion.data.sources import read_documents
+from textdiffusion.objectives import NextToken
+from textdiffusion.training import TrainingRecipe, train
+from textdiffusion.training.recipe import read_recipe
+from textdiffusion.training.resume import last_checkpoint
+
+ROOT = Path(__file__).resolve().parents[1]
+AUTOREGRESSIVE = "autoregressive"
+CLIP = {"low": 0.3, "high": 0.8}
+
+
+def routes(causal_share: float) -> dict[str, dict[str, Any]]:
+    """What is compared: changes of the recipe `quick`."""
+    blocks = {
+        f"blocks of {size}": {
+            "objective": "block-nelbo",
+            "objective_settings": {"block_size": size, **(CLIP if size > 4 else {})},
+        }
+        for size in (16, 8, 4)
+    }
+    return {
+        AUTOREGRESSIVE: {"objective": "next-token", "causal_share": 0.0},
+        "masked": {"objective": "cross-entropy", "causal_share": 0.0},
+        f"masked, causal for {causal_share:.0%} of the steps": {
+            "objective": "cross-entropy",
+            "causal_share": causal_share,
+        },
+        **{name: {**changes, "causal_share": causal_share} for name, changes in blocks.items()},
+    }
+
+
+def main(
+    data: str,
+    runs: Path = Path("runs/bounds"),
+    seeds: tuple[int, ...] = (0, 1, 2),
+    steps: int = 1000,
+    causal_share: float = 0.5,
+    windows: int = 400,
+    samples: int = 4,
+    save: Path | None = None,
+) -> None:
+    """Train what is missing, then measure everything on the same windows of the test split."""
+    found: dict[str, list[float]] = {}
+    for seed in seeds:
+        for name, changes in routes(causal_share).items():
+            folder = runs / f"{name.replace(' ', '-').replace('%', '').replace(',', '')}-{seed}"
+            _trained(data, folder, runs / "tokenizer", {**changes, "steps": steps, "seed": seed})
+            found.setdefault(name, []).append(_measured(data, folder, windows, samples))
+            print(name, seed, found[name][-1], flush=True)
+    command = (
+        f"python benchmarks/bounds.py --data STORIES --seeds {' '.join(map(str, seeds))} --steps {steps} "
+        f"--causal-share {causal_share} --windows {windows} --samples {samples}"
+    )
+    text = "\n\n".join(
+        [
+            "# Bounds: masked and block diffusion against autoregression",
+            f"{machine()}. Command: `{command}`",
+            _table(found),
+        ]
+    )
+    print(text)
+    if save is not None:
+        save.write_text(text + "\n", encoding="utf-8")
+
+
+def _trained(data: str, folder: Path, tokenizer: Path, changes: Mapping[str, Any]) -> None:
+    if (folder / "diffusion.json").exists():
+        return
+    known = {"tokenizer": str(tokenizer)} if tokenizer.exists() else {}
+    quiet = {"eval_every": 0, "eval_rows": 0, "decoding": {}, "precision": "bf16"}
+    recipe: TrainingRecipe = read_recipe(
+        ROOT / "recipes" / "quick.yaml", {**changes, **quiet, **known, "data": data, "output": str(folder)}
+    )
+    resume = last_checkpoint(folder / "checkpoints") is not None
+    train(dataclasses.replace(recipe), resume=resume, console=Console(stderr=True))
+    if not known:
+        td.load(str(folder), device="cpu").format.tokenizer.save_pretrained(tokenizer)
+
+
+def _measured(data: str, folder: Path, windows: int, samples: int) -> float:
+    """Nats per token over the windows, the first token of each given."""
+    lm = td.load(str(folder), device="cpu", dtype="float32")
+    tokens = _windows(lm, read_documents(data, split="test"), windows)
+    scored = torch.ones_like(tokens, dtype=torch.bool)
+    scored[:, 0] = False
+    objective = NextToken() if lm.denoiser.next_token else None
+    total = sum(
+        float(
+            td.nelbo(
+                lm.denoiser,
+                part,
+                mask_id=lm.format.mask_id,
+                samples=1 if objective else samples,
+                editable=here,
+                objective=objective,
+                generator=torch.Generator().manual_seed(0),
+            ).mean.sum()
+        )
+        for part, here in zip(tokens.split(16), scored.split(16), strict=True)
+    )
+    return total / int(scored.sum())
+
+
+def _windows(lm: td.DiffusionLM, texts: Iterable[str], count: int) -> torch.Tensor:
+    rows = [row for row in pack_blocks(lm.format.document(list(texts)), lm.longest) if len(row) == lm.longest]
+    step = max(1, len(rows) // count)
+    return torch.tensor(rows[::step][:count])
+
+
+def _table(found: Mapping[str, Sequence[float]]) -> str:
+    lines = ["| | nats per token | by seed | gap to autoregressive |", "|---|---|---|---|"]
+    base = found[AUTOREGRESSIVE]
+    for name, values in found.items():
+        gaps = [own / other - 1.0 for own, other in zip(values, base, strict=True)]
+        shown = ", ".join(f"{value:.3f}" for value in values)
+        lines.append(f"| {name} | {_mean(values, 3)} | {shown} | {_mean([100 * gap for gap in gaps], 1)} % |")
+    return "\n".join(lines)
+
+
+def _mean(values: Sequence[float], digits: int) -> str:
+    """Mean and its standard error over the seeds."""
+    mean = f"{statistics.mean(values):.{digits}f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {statistics.stdev(values) / math.sqrt(len(values)):.{digits}f}"
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

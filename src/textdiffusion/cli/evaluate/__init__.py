@@ -1,0 +1,16 @@
+"""`textdiffusion evaluate`: what a model costs and what it is worth."""
+
+from collections.abc import Sequence
+
+from ...registry import Registry
+from ..commands import Command, dispatch
+
+MEASUREMENTS: Registry[Command] = Registry(
+    "measurement",
+    {"speed": Command("textdiffusion.cli.evaluate.speed", "Time samplers, caches and a baseline.")},
+)
+
+
+def run(prog: str, argv: Sequence[str]) -> int:
+    """Make the measurement that `argv` begins with."""
+    return dispatch(prog, "Measure what a model costs and what it is worth.", MEASUREMENTS, argv)

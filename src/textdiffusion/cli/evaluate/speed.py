@@ -1,0 +1,153 @@
+"""`textdiffusion evaluate speed`: seconds, network calls and memory of a generation, side by side."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from ...errors import SettingsError
+from ...evaluation.speed import Cost, peak_megabytes, race, staleness
+from ...generation import Decoding
+from ...generation.memory import CACHES
+from ...language_model import DiffusionLM, Task, load
+from ..flags import IN_A_ROW, Parser, build
+from ..quiet import quiet_libraries
+
+PLAIN = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
+"""The model's own distribution, of which alone an error can be told."""
+
+
+@dataclass(frozen=True)
+class Race:
+    """Who runs, and how far."""
+
+    model: str | None = None
+    """Model folder or Hub id; `starter`, which comes with this program, when left out."""
+    baseline: str | None = None
+    """A second model that writes as much, by its own default settings."""
+    prompt: str = "Once upon a time"
+    """Text that is continued."""
+    samplers: tuple[str, ...] = ("ancestral", "random", "confidence", "threshold")
+    """Samplers of the model to time."""
+    caches: tuple[str, ...] = ()
+    """Caches of the model to time, with the blocks of --block-size."""
+    block_size: int | None = None
+    """Tokens written at a time, left to right, by all of the model's contestants."""
+    steps: int | None = None
+    """Steps of each sampler; as many as there are tokens when left out."""
+    length: int = 64
+    """New tokens of each text."""
+    batch: int = 1
+    """Texts at once."""
+    rounds: int = 3
+    """Rounds after the one that warms up."""
+    seed: int = 0
+    """Seed of the first text."""
+    device: str | None = None
+    """auto, cpu, cuda or mps; the fastest there is when left out."""
+    dtype: str | None = None
+    """How weights are held: float32, bfloat16, float16, int8 (for CPUs), or auto, as saved."""
+    json: bool = False
+    """Print one JSON object per contestant."""
+
+    def __post_init__(self) -> None:
+        """Refuse a race in which nobody runs.
+
+        Raises:
+            SettingsError, UnknownNameError: see the message.
+        """
+        for name in ("length", "batch", "rounds"):
+            if self.__dict__[name] < 1:
+                raise SettingsError(f"{name} is {self.__dict__[name]}; it must be at least 1.")
+        for cache in self.caches:
+            CACHES.canonical(cache)
+        self.decodings()
+
+    def decodings(self) -> dict[str, dict[str, object]]:
+        """The settings of each contestant of the model."""
+        shared: dict[str, object] = {"steps": self.steps, "block_size": self.block_size}
+        found: dict[str, dict[str, object]] = {name: {"sampler": name, **shared} for name in self.samplers}
+        found |= {f"cache {name}": {"cache": name, **shared, **PLAIN} for name in self.caches}
+        for options in found.values():
+            Decoding().changed(options)
+        return found
+
+
+def run(prog: str, argv: Sequence[str]) -> int:
+    """Let samplers, caches and a baseline write by turns."""
+    parser = Parser(prog, "Time samplers, caches and a baseline.", tuples=IN_A_ROW)
+    parser.add_fields(Race)
+    order = build(Race, parser.read(argv))
+    quiet_libraries()
+    lm = _load(order.model, order)
+    tasks = {name: (lm, _task(lm, order, options)) for name, options in order.decodings().items()}
+    if order.baseline is not None:
+        other = _load(order.baseline, order)
+        tasks[order.baseline] = (other, _task(other, order, {}))
+    costs = race({name: _writing(*pair) for name, pair in tasks.items()}, order.rounds)
+    errors = {f"cache {name}": _staleness(lm, tasks[f"cache {name}"][1]) for name in order.caches}
+    _show(order, costs, errors, peak_megabytes(lm.model.device))
+    return 0
+
+
+def _load(name: str | None, order: Race) -> DiffusionLM:
+    given = {"name": name, "device": order.device, "dtype": order.dtype}
+    return load(**{key: value for key, value in given.items() if value is not None})
+
+
+def _task(lm: DiffusionLM, order: Race, options: dict[str, object]) -> Task:
+    seeds = range(order.seed, order.seed + order.batch)
+    return lm.continuation(
+        [order.prompt] * order.batch, length=order.length, seeds=seeds, decoding=lm.decoding(None, options)
+    )
+
+
+def _writing(lm: DiffusionLM, task: Task) -> Callable[[], tuple[int, int]]:
+    def write() -> tuple[int, int]:
+        frames = list(lm.stream(task))
+        return int(task.canvas.editable.sum()), frames[-1].nfe
+
+    return write
+
+
+def _staleness(lm: DiffusionLM, task: Task) -> float:
+    return staleness(lm.denoiser, lm.corruption, task.canvas.to(lm.model.device), list(lm.stream(task)))
+
+
+def _show(order: Race, costs: dict[str, Cost], errors: dict[str, float], megabytes: float) -> None:
+    first = next(iter(costs.values()))
+    rows = [
+        {
+            "name": name,
+            "seconds": round(cost.median, 4),
+            "fastest": round(min(cost.seconds), 4),
+            "slowest": round(max(cost.seconds), 4),
+            "tokens_per_second": round(cost.tokens_per_second, 1),
+            "nfe": cost.nfe,
+            "speed": round(cost.speed_against(first), 3),
+            "cache_error": errors.get(name),
+            "peak_megabytes": round(megabytes),
+        }
+        for name, cost in costs.items()
+    ]
+    if order.json:
+        for row in rows:
+            print(json.dumps(row))
+        return
+    table = Table("", "seconds", "tokens/s", "calls", "speed", "cache error")
+    for row in rows:
+        error = row["cache_error"]
+        spread = f"{row['seconds']} ({row['fastest']}-{row['slowest']})"
+        shown = "" if error is None else f"{error:.4f}"
+        table.add_row(
+            str(row["name"]), spread, str(row["tokens_per_second"]), str(row["nfe"]), str(row["speed"]), shown
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{order.length} new tokens, {order.batch} text(s) at once, {order.rounds} rounds in turn; speed "
+        f"against the first row; cache error in nats per token; peak memory {megabytes:,.0f} MB.",
+        highlight=False,
+    )

@@ -1,0 +1,64 @@
+"""`textdiffusion evaluate speed`: who took how long, and what an approximate cache got wrong."""
+
+import json
+
+import pytest
+
+from textdiffusion.cli.main import main
+from textdiffusion.evaluation.speed import Cost, race
+
+
+def test_speed_of_the_bundled_model(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = (
+        "--prompt Once --length 8 --rounds 2 --block-size 4 --samplers random threshold --caches none dual"
+    )
+    assert main(["evaluate", "speed", *flags.split(), "--baseline", "starter", "--json"]) == 0
+    rows = {row["name"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert list(rows) == ["random", "threshold", "cache none", "cache dual", "starter"]
+    assert rows["random"]["nfe"] == 8
+    assert rows["random"]["speed"] == 1.0
+    assert rows["threshold"]["nfe"] <= 8
+    assert abs(rows["cache none"]["cache_error"]) < 1e-4
+    assert abs(rows["cache dual"]["cache_error"]) > 1e-3
+    assert rows["starter"]["cache_error"] is None
+    for row in rows.values():
+        assert row["fastest"] <= row["seconds"] <= row["slowest"]
+        assert row["peak_megabytes"] > 10
+
+
+def test_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "speed", "--length", "4", "--rounds", "1", "--samplers", "random"]) == 0
+    shown = capsys.readouterr().out
+    assert "random" in shown and "tokens/s" in shown and "1 rounds" in shown
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--rounds 0", "rounds is 0"),
+        ("--samplers randm", "Did you mean random"),
+        ("--caches dul", "Did you mean dual"),
+        ("--caches exact --rounds 1", "trained block by block"),
+        ("--steps 0", "steps is 0"),
+    ],
+)
+def test_wrong_races(flags: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "speed", *flags.split()]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert len(err.splitlines()) == 1
+
+
+def test_contestants_take_turns_and_the_warm_up_is_not_counted() -> None:
+    order: list[str] = []
+
+    def named(name: str) -> tuple[int, int]:
+        order.append(name)
+        return 10, 3
+
+    found = race({"a": lambda: named("a"), "b": lambda: named("b")}, rounds=2)
+    assert order == ["a", "b"] * 3
+    assert all(len(cost.seconds) == 2 and cost.nfe == 3 for cost in found.values())
+    slow, fast = Cost([2.0, 3.0, 40.0], 10, 3), Cost([1.0, 1.0, 10.0], 10, 3)
+    assert fast.speed_against(slow) == 3.0
+    assert slow.tokens_per_second == 10 / 3.0

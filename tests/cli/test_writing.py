@@ -85,7 +85,7 @@ def test_settings_of_the_named_sampler_are_flags(run: Run, model: str, flag: lis
 def test_help_shows_the_settings_of_the_named_sampler(run: Run) -> None:
     assert "--threshold" not in run("generate", "--help").out
     shown = " ".join(run("generate", "--sampler", "threshold", "--help").out.split())
-    assert "--threshold X Probability from which a token is written, in (0, 1] (default: 0.9)." in shown
+    assert "--threshold X Probability from which a token is written, from 0 to 1 (default: 0.9)." in shown
 
 
 def test_every_setting_of_a_decoding_is_a_flag(run: Run) -> None:
@@ -264,7 +264,7 @@ def test_text_without_holes_is_refused(run: Run, model: str) -> None:
         (["--num-samples", "0"], "num_samples is 0"),
         (["--temperature", "-1"], "temperature"),
         (["--top-p", "2"], "top_p"),
-        (["--sampler", "confidance"], "Did you mean confidence?"),
+        (["--sampler", "confidance"], "Did you mean confidence or "),
         (["--schedule", "cosin"], "Did you mean cosine?"),
         (["--stepz", "3"], "Did you mean --steps"),
         (["--threshold", "0.5"], "It belongs to --sampler threshold"),

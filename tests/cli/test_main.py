@@ -169,14 +169,20 @@ def test_full_disk_is_one_line() -> None:
 def test_interrupt_ends_a_generation_with_one_line(model: str) -> None:
     words = ["generate", "The fox", "--model", model, "--watch", "--delay", "60", "--length", "8"]
     command = [sys.executable, "-u", "-m", "textdiffusion", *words]
-    running = subprocess.Popen(
-        command, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert running.stdout is not None
-    assert running.stdout.readline().startswith("step 0/8")
-    time.sleep(0.2)  # well inside the wait of the first step
-    running.send_signal(signal.SIGINT)
-    _, err = running.communicate(timeout=60)
+    with subprocess.Popen(
+        command,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A shell starts what runs in the background deaf to interrupts, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline().startswith("step 0/8")
+        time.sleep(0.2)  # well inside the wait of the first step
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=60)
     assert running.returncode == 130
     assert err.splitlines() == ["interrupted."]
 

@@ -6,7 +6,6 @@ kept in `--runs` and not trained again, and what was interrupted goes on where i
 python benchmarks/bounds.py --data STORIES --save docs/results/bounds.md
 """
 
-import dataclasses
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,9 +21,10 @@ import textdiffusion as td
 from textdiffusion.data.packing import pack_blocks
 from textdiffusion.data.sources import read_documents
 from textdiffusion.objectives import NextToken
-from textdiffusion.training import TrainingRecipe, train
+from textdiffusion.training import TrainingRecipe
 from textdiffusion.training.recipe import read_recipe
 from textdiffusion.training.resume import last_checkpoint
+from textdiffusion.training.run import train
 
 ROOT = Path(__file__).resolve().parents[1]
 AUTOREGRESSIVE = "autoregressive"
@@ -94,7 +94,7 @@ def _trained(data: str, folder: Path, tokenizer: Path, changes: Mapping[str, Any
         ROOT / "recipes" / "quick.yaml", {**changes, **quiet, **known, "data": data, "output": str(folder)}
     )
     resume = last_checkpoint(folder / "checkpoints") is not None
-    train(dataclasses.replace(recipe), resume=resume, console=Console(stderr=True))
+    train(recipe, resume=resume, console=Console(stderr=True))
     if not known:
         td.load(str(folder), device="cpu").format.tokenizer.save_pretrained(tokenizer)
 

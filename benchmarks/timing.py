@@ -2,23 +2,26 @@
 
 import platform
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 
+from textdiffusion.evaluation.speed import race
+
 
 def take_turns(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Wall seconds of each contestant in each round; one round before them warms up and is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for number in range(rounds + 1):
-        for name, run in contestants.items():
-            begin = time.perf_counter()
+
+    def untold(run: Callable[[], object]) -> Callable[[], tuple[int, int]]:
+        def write() -> tuple[int, int]:
             run()
-            if number:
-                seconds[name].append(time.perf_counter() - begin)
-    return seconds
+            return 0, 0
+
+        return write
+
+    costs = race({name: untold(run) for name, run in contestants.items()}, rounds)
+    return {name: list(cost.seconds) for name, cost in costs.items()}
 
 
 def table(seconds: Mapping[str, list[float]], against: str, work: float, unit: str) -> str:

@@ -27,8 +27,16 @@ def most(before: Rates, after: Rates) -> Rates:
     return (after / (1.0 - before).clamp(min=1e-9)).clamp(max=1.0)
 
 
+class ByChance(Reopen):
+    """Each written token by itself, with the chance that writing makes up for."""
+
+    def choose(self, state: State, writing: Writing, generator: RowGenerator) -> Where:
+        """As `chance` says, whatever the tokens are."""
+        return _each(state, writing, self.chance(writing.moment.before, writing.moment.after), generator)
+
+
 @dataclass(frozen=True)
-class Capped(Reopen):
+class Capped(ByChance):
     """Each written token with the chance eta, or what the schedule leaves of it (ReMDM-cap)."""
 
     eta: float = 0.008
@@ -41,12 +49,9 @@ class Capped(Reopen):
     def chance(self, before: Rates, after: Rates) -> Rates:
         return most(before, after).clamp(max=self.eta)
 
-    def choose(self, state: State, writing: Writing, generator: RowGenerator) -> Where:
-        return _each(state, writing, self.chance(writing.moment.before, writing.moment.after), generator)
-
 
 @dataclass(frozen=True)
-class Rescaled(Reopen):
+class Rescaled(ByChance):
     """Each written token with eta times the largest chance that the schedule leaves (ReMDM-rescale)."""
 
     eta: float = 0.015
@@ -58,9 +63,6 @@ class Rescaled(Reopen):
 
     def chance(self, before: Rates, after: Rates) -> Rates:
         return self.eta * most(before, after)
-
-    def choose(self, state: State, writing: Writing, generator: RowGenerator) -> Where:
-        return _each(state, writing, self.chance(writing.moment.before, writing.moment.after), generator)
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class LeastConfident(Reopen):
 
 
 @dataclass(frozen=True)
-class WhileHeld(Reopen):
+class WhileHeld(ByChance):
     """Each written token with the chance eta, in steps that leave the noise rate as it is (ReMDM-loop)."""
 
     eta: float = 0.02
@@ -90,9 +92,6 @@ class WhileHeld(Reopen):
 
     def chance(self, before: Rates, after: Rates) -> Rates:
         return torch.where(before == after, most(before, after).clamp(max=self.eta), 0.0)
-
-    def choose(self, state: State, writing: Writing, generator: RowGenerator) -> Where:
-        return _each(state, writing, self.chance(writing.moment.before, writing.moment.after), generator)
 
 
 @dataclass(frozen=True)

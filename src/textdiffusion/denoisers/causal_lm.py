@@ -20,7 +20,7 @@ from ..attention import block_causal, combine
 from ..errors import IncompatibleError
 from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
 from .base import CachingDenoiser, Past, Seen, only_next_token
-from .masked_lm import head_only_at
+from .masked_lm import logits_of
 
 BLOCK_SIZE = "diffusion_block_size"
 """Key of config.json under which a causal network keeps the size of its blocks."""
@@ -117,7 +117,7 @@ class CausalLMDenoiser(CachingDenoiser):
             IncompatibleError: the network has no blocks, and `attend` does not say what each query may see.
         """
         inputs = self._inputs(xt, 0, attend, positions)
-        return self._logits(self.model, {**inputs, "use_cache": False}, where)
+        return logits_of(self.model, self.network, {**inputs, "use_cache": False}, where)
 
     def past(self, batch: int, length: int) -> Remembered:
         return Remembered(DynamicCache())
@@ -138,7 +138,8 @@ class CausalLMDenoiser(CachingDenoiser):
                 "a causal language model sees nothing that stands behind its block; sample with exact blocks."
             )
         inputs = self._inputs(xt, past.start, attend, positions)
-        return self._logits(self.network, {**inputs, "past_key_values": past.cut(), "use_cache": True}, where)
+        inputs |= {"past_key_values": past.cut(), "use_cache": True}
+        return logits_of(self.network, self.network, inputs, where)
 
     def _inputs(
         self, xt: Tokens, start: int, attend: Seen | None, positions: Positions | None
@@ -156,14 +157,6 @@ class CausalLMDenoiser(CachingDenoiser):
         if self.block_size is None:
             raise only_next_token(self.network.name_or_path or "MODEL")
         return block_causal(stop, self.block_size, device, start=start)
-
-    def _logits(self, model: nn.Module, inputs: Mapping[str, Any], where: Where | None) -> Logits:
-        if where is None:
-            logits: Tensor = model(**inputs).logits
-            return logits
-        with head_only_at(self.network.base_model, where):
-            asked: Tensor = model(**inputs).logits
-        return asked[0]
 
 
 def is_causal_lm(network: PreTrainedModel) -> bool:

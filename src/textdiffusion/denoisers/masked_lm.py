@@ -1,7 +1,7 @@
 """Any masked language model of transformers as a denoiser: the home of what is particular to them."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -53,12 +53,7 @@ class MaskedLMDenoiser(Denoiser):
             inputs["attention_mask"] = attend if attend.ndim == 2 else attend[:, None]
         if positions is not None and self.takes_positions:
             inputs["position_ids"] = positions + self.offset
-        if where is None:
-            logits: Tensor = self.model(**inputs).logits
-            return logits
-        with head_only_at(self.network.base_model, where):
-            asked: Tensor = self.model(**inputs).logits
-        return asked[0]
+        return logits_of(self.model, self.network, inputs, where)
 
     @property
     def longest(self) -> int | None:
@@ -69,8 +64,20 @@ class MaskedLMDenoiser(Denoiser):
         return int(limit) if limit else None
 
 
+def logits_of(
+    model: nn.Module, network: PreTrainedModel, inputs: Mapping[str, Any], where: Where | None
+) -> Logits:
+    """Logits everywhere, or the rows ``logits[where]``; `model` is the network or a wrapper around it."""
+    if where is None:
+        logits: Tensor = model(**inputs).logits
+        return logits
+    with _head_only_at(network.base_model, where):
+        asked: Tensor = model(**inputs).logits
+    return asked[0]
+
+
 @contextmanager
-def head_only_at(body: nn.Module, where: Where) -> Iterator[None]:
+def _head_only_at(body: nn.Module, where: Where) -> Iterator[None]:
     """Let everything above `body` see only the chosen hidden states, as one row of [1, asked, hidden].
 
     The vocabulary head works token by token, so its outputs are the same; this serves every family without

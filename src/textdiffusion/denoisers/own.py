@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
 from .base import CachingDenoiser, Past, Seen, only_next_token
-from .masked_lm import MaskedLMDenoiser, head_only_at
+from .masked_lm import MaskedLMDenoiser, logits_of
 from .transformer import DiffusionTransformerForMaskedLM, KeyValues
 
 
@@ -65,12 +64,8 @@ class OwnDenoiser(CachingDenoiser):
     ) -> Logits:
         assert isinstance(past, KeyValues)
         self._check(attend)
-        if where is None:
-            logits: Tensor = self.network(xt, attend, positions, past=past).logits
-            return logits
-        with head_only_at(self.network.base_model, where):
-            asked: Tensor = self.network(xt, attend, positions, past=past).logits
-        return asked[0]
+        inputs = {"input_ids": xt, "attention_mask": attend, "position_ids": positions, "past": past}
+        return logits_of(self.network, self.network, inputs, where)
 
     def _check(self, attend: Seen | None) -> None:
         """Raise IncompatibleError where a network that predicts the next token is not told who sees whom."""

@@ -1,7 +1,10 @@
 """Bounds of masked and of block diffusion against the exact likelihood of an autoregressive model.
 
-Equal networks, text, order of the rows, steps and optimiser; only the objective differs. What is trained is
-kept in `--runs` and not trained again, and what was interrupted goes on where it stopped.
+Equal networks, text, steps and optimiser. For each seed an autoregressive trunk is trained at a steady rate,
+and from it every contestant goes on by its own objective, with the same rows in the same order and a falling
+rate. A masked model that had no such start is shown beside them. All of them read one half of the training
+text, so that a judge of their samples (frontier.py) can learn the other. What is trained is kept in `--runs`
+and not trained again, and what was interrupted goes on where it stopped.
 
 python benchmarks/bounds.py --data STORIES --save docs/results/bounds.md
 """
@@ -14,6 +17,7 @@ from typing import Any
 
 import torch
 import tyro
+from halves import half
 from rich.console import Console
 from timing import machine
 
@@ -28,11 +32,22 @@ from textdiffusion.training.run import train
 
 ROOT = Path(__file__).resolve().parents[1]
 AUTOREGRESSIVE = "autoregressive"
+SCRATCH = "masked, no autoregressive start"
+NEXT_TOKEN = {"objective": "next-token"}
+MASKED = {"objective": "cross-entropy"}
 CLIP = {"low": 0.3, "high": 0.8}
+QUIET = {
+    "eval_every": 0,
+    "eval_rows": 0,
+    "decoding": {},
+    "precision": "bf16",
+    "compile": True,
+    "causal_share": 0.0,
+}
 
 
-def routes(causal_share: float) -> dict[str, dict[str, Any]]:
-    """What is compared: changes of the recipe `quick`."""
+def branches() -> dict[str, dict[str, Any]]:
+    """What goes on from the trunk: changes of the recipe `quick`."""
     blocks = {
         f"blocks of {size}": {
             "objective": "block-nelbo",
@@ -40,15 +55,7 @@ def routes(causal_share: float) -> dict[str, dict[str, Any]]:
         }
         for size in (16, 8, 4)
     }
-    return {
-        AUTOREGRESSIVE: {"objective": "next-token", "causal_share": 0.0},
-        "masked": {"objective": "cross-entropy", "causal_share": 0.0},
-        f"masked, causal for {causal_share:.0%} of the steps": {
-            "objective": "cross-entropy",
-            "causal_share": causal_share,
-        },
-        **{name: {**changes, "causal_share": causal_share} for name, changes in blocks.items()},
-    }
+    return {AUTOREGRESSIVE: NEXT_TOKEN, "masked": MASKED, **blocks}
 
 
 def main(
@@ -56,22 +63,24 @@ def main(
     runs: Path = Path("runs/bounds"),
     seeds: tuple[int, ...] = (0, 1, 2),
     steps: int = 1000,
-    causal_share: float = 0.5,
+    more: int = 800,
+    scratch: bool = True,
     windows: int = 400,
     samples: int = 4,
     save: Path | None = None,
 ) -> None:
-    """Train what is missing, then measure everything on the same windows of the test split."""
+    """Train what is missing, `steps` of the trunk and `more` of each branch; measure all on the same text.
+
+    The text is whole windows of the test split, their first token given.
+    """
     found: dict[str, list[float]] = {}
     for seed in seeds:
-        for name, changes in routes(causal_share).items():
-            folder = runs / f"{name.replace(' ', '-').replace('%', '').replace(',', '')}-{seed}"
-            _trained(data, folder, runs / "tokenizer", {**changes, "steps": steps, "seed": seed})
+        for name, folder in trained(data, runs, seed, steps, more, scratch).items():
             found.setdefault(name, []).append(_measured(data, folder, windows, samples))
             print(name, seed, found[name][-1], flush=True)
     command = (
         f"python benchmarks/bounds.py --data STORIES --seeds {' '.join(map(str, seeds))} --steps {steps} "
-        f"--causal-share {causal_share} --windows {windows} --samples {samples}"
+        f"--more {more} --windows {windows} --samples {samples}"
     )
     text = "\n\n".join(
         [
@@ -85,18 +94,49 @@ def main(
         save.write_text(text + "\n", encoding="utf-8")
 
 
-def _trained(data: str, folder: Path, tokenizer: Path, changes: Mapping[str, Any]) -> None:
+def trained(
+    data: str, runs: Path, seed: int, steps: int, more: int, scratch: bool = False
+) -> dict[str, Path]:
+    """The folders of the contestants of one seed; those that are not there yet are trained."""
+    shared = {"data": str(half(data, runs / "halves", 0))}
+    trunk = runs / f"trunk-{seed}"
+    _train(
+        trunk,
+        {
+            **shared,
+            **NEXT_TOKEN,
+            **_tokenizer(runs),
+            "steps": steps,
+            "decay": "constant_with_warmup",
+            "seed": seed,
+        },
+    )
+    if not _tokenizer(runs):
+        td.load(str(trunk), device="cpu").format.tokenizer.save_pretrained(runs / "tokenizer")
+    found = {}
+    for name, changes in branches().items():
+        found[name] = runs / f"{name.replace(' ', '-')}-{seed}"
+        # Rows in another order than the trunk's, the same for all.
+        _train(found[name], {**shared, **changes, "model": str(trunk), "steps": more, "seed": seed + 1000})
+    if scratch:
+        found[SCRATCH] = runs / f"scratch-{seed}"
+        _train(found[SCRATCH], {**shared, **MASKED, **_tokenizer(runs), "steps": steps + more, "seed": seed})
+    return found
+
+
+def _tokenizer(runs: Path) -> dict[str, str]:
+    folder = runs / "tokenizer"
+    return {"tokenizer": str(folder)} if folder.exists() else {}
+
+
+def _train(folder: Path, changes: Mapping[str, Any]) -> None:
     if (folder / "diffusion.json").exists():
         return
-    known = {"tokenizer": str(tokenizer)} if tokenizer.exists() else {}
-    quiet = {"eval_every": 0, "eval_rows": 0, "decoding": {}, "precision": "bf16"}
     recipe: TrainingRecipe = read_recipe(
-        ROOT / "recipes" / "quick.yaml", {**changes, **quiet, **known, "data": data, "output": str(folder)}
+        ROOT / "recipes" / "quick.yaml", {**QUIET, **changes, "output": str(folder)}
     )
     resume = last_checkpoint(folder / "checkpoints") is not None
     train(recipe, resume=resume, console=Console(stderr=True))
-    if not known:
-        td.load(str(folder), device="cpu").format.tokenizer.save_pretrained(tokenizer)
 
 
 def _measured(data: str, folder: Path, windows: int, samples: int) -> float:

@@ -1,5 +1,6 @@
 """Families of masked language models behind the one adapter: tiny, with random weights, through the disk."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from transformers import (
 from textdiffusion.denoisers.masked_lm import MaskedLMDenoiser
 from textdiffusion.denoisers.transformer import DiffusionTransformerConfig
 from textdiffusion.errors import IncompatibleError
+from textdiffusion.training.prepare import set_dropout
 
 VOCAB, PAD, LENGTH = 50, 1, 12
 SMALL: dict[str, Any] = {
@@ -139,6 +141,50 @@ def test_the_head_sees_the_asked_positions_alone(denoiser: MaskedLMDenoiser) -> 
         denoiser(ids(), NOW)
     handle.remove()
     assert widths == [(1, int(CHOICES["some"].sum())), (3, LENGTH)]
+
+
+SPARED = {
+    **dict.fromkeys(
+        ("bert", "roberta", "electra", "xlm-roberta", "mpnet", "camembert"), "encoder.layer.1.output"
+    ),
+    "diffusion-transformer": "layers.1.feed_forward",
+}
+
+
+def test_the_last_feed_forward_sees_the_asked_positions_alone(
+    family: tuple[str, PreTrainedModel], denoiser: MaskedLMDenoiser
+) -> None:
+    name, network = family
+    if name not in SPARED:
+        pytest.skip("its last layer is not of a layout that is known")
+    widths = []
+    last = network.base_model.get_submodule(SPARED[name])
+    handle = last.register_forward_hook(lambda module, args, output: widths.append(tuple(output.shape[:-1])))
+    with torch.no_grad():
+        denoiser(ids(), NOW, where=CHOICES["some"])
+    handle.remove()
+    assert widths == [(1, int(CHOICES["some"].sum()))]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_gradients_are_those_of_all_logits(family: tuple[str, PreTrainedModel], again: bool) -> None:
+    """Also where the layers run once more for the backward pass."""
+    network = copy.deepcopy(family[1])
+    if again and not network.supports_gradient_checkpointing:
+        pytest.skip("its layers cannot be run again for the backward pass")
+    keys = ("key.weight", "k_proj.weight", "k.weight", "Wqkv.weight", "k_lin.weight", "key_proj.weight")
+    weight = next(each for name, each in network.named_parameters() if name.endswith(keys))
+    denoiser, where = MaskedLMDenoiser.of(network), CHOICES["some"]
+
+    def gradient(logits: Tensor) -> Tensor:
+        return torch.autograd.grad(logits.square().sum(), weight)[0]
+
+    whole = gradient(denoiser(ids(), NOW)[where])
+    if again:
+        set_dropout(network.train(), 0.0)
+        network.activation_checkpointing_enable()
+    asked = gradient(denoiser(ids(), NOW, where=where))
+    torch.testing.assert_close(asked, whole, atol=1e-5, rtol=1e-4)
 
 
 def test_nothing_stays_behind(denoiser: MaskedLMDenoiser) -> None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -71,31 +72,62 @@ def logits_of(
     if where is None:
         logits: Tensor = model(**inputs).logits
         return logits
-    with _head_only_at(network.base_model, where):
+    with _only_at(where, _last_mixing(network)):
         asked: Tensor = model(**inputs).logits
     return asked[0]
 
 
 @contextmanager
-def _head_only_at(body: nn.Module, where: Where) -> Iterator[None]:
-    """Let everything above `body` see only the chosen hidden states, as one row of [1, asked, hidden].
+def _only_at(where: Where, mixing: nn.Module) -> Iterator[None]:
+    """Let everything above `mixing` see only the chosen hidden states, as one row of [1, asked, hidden].
 
-    The vocabulary head works token by token, so its outputs are the same; this serves every family without
-    naming its head.
+    What comes there works token by token, so its outputs are the same.
     """
 
     def choose(module: nn.Module, args: Any, output: Any) -> Any:
+        if isinstance(output, Tensor):
+            return output[where][None]
         chosen = output[0][where][None]
         if isinstance(output, tuple):
             return (chosen, *output[1:])
         output.last_hidden_state = chosen
         return output
 
-    handle = body.register_forward_hook(choose)
+    handle = mixing.register_forward_hook(choose)
     try:
         yield
     finally:
         handle.remove()
+
+
+def _last_mixing(network: PreTrainedModel) -> nn.Module:
+    """The last module in which tokens look at each other.
+
+    At the latest it is the body, below the vocabulary head, which serves every family without naming it.
+    Where the layout of the layers is known it is the last attention, so that the rest of that layer is spared
+    too. A layer that is compiled, or run again for the backward pass, is better left as it is.
+    """
+    body = network.base_model
+    known = _LAST_MIXING.get(network.config.model_type)
+    if known is None or (torch.is_grad_enabled() and _runs_again(network)):
+        return body
+    layers, mixing = known
+    last = body.get_submodule(layers).get_submodule(str(network.config.num_hidden_layers - 1))
+    return body if last._compiled_call_impl is not None else last.get_submodule(mixing)
+
+
+def _runs_again(network: nn.Module) -> bool:
+    """Whether layers are computed a second time for the backward pass, when hooks are gone."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in network.modules())
+
+
+_LAST_MIXING = {
+    "diffusion_transformer": ("layers", "mixed"),
+    **dict.fromkeys(
+        ("bert", "camembert", "electra", "mpnet", "roberta", "xlm-roberta"), ("encoder.layer", "attention")
+    ),
+}
+"""By type of model: the list of layers, and what in a layer is followed by work on single tokens alone."""
 
 
 def _position_table(network: PreTrainedModel) -> nn.Embedding | None:

@@ -168,6 +168,7 @@ class Layer(nn.Module):
         super().__init__()
         self.attention_norm = Norm(config.hidden_size, eps=config.rms_norm_eps)
         self.attention = Attention(config)
+        self.mixed = nn.Identity()  # a place for a hook: behind it, each token is by itself
         self.feed_forward_norm = Norm(config.hidden_size, eps=config.rms_norm_eps)
         self.feed_forward = FeedForward(config)
 
@@ -177,9 +178,9 @@ class Layer(nn.Module):
         rotation: Rotation,
         mask: Bool[Tensor, "..."] | None,
         read: Read | None = None,
-    ) -> Hidden:
-        """One layer further."""
-        x = x + self.attention(self.attention_norm(x), rotation, mask, read)
+    ) -> Float[Tensor, "rows tokens hidden"]:
+        """One layer further; a hook at `mixed` may let only some of the tokens go on."""
+        x = self.mixed(x + self.attention(self.attention_norm(x), rotation, mask, read))
         out: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
         return out
 

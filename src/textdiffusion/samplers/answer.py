@@ -56,12 +56,14 @@ class Answer:
 def top(among: Where, score: PerToken, count: Int[Tensor, " batch"], *, equal: float = 1e-6) -> Where:
     """The `count` positions of highest score; of equals the first, whatever the sort.
 
-    Neighbours in the ranking that differ by no more than `equal` count as equals: positions that see the same
-    (all masks, say) differ by the network's rounding errors alone, and those hang on the rest of the batch.
+    Neighbours in the ranking that differ by no more than the share `equal` of the text's largest score count
+    as equals: positions that see the same (all masks, say) differ by the network's rounding errors alone, and
+    those hang on the rest of the batch.
     """
     ordered, order = score.masked_fill(~among, -torch.inf).sort(dim=1, descending=True)
+    largest = score.masked_fill(~among, 0.0).abs().amax(1, keepdim=True)
     place = torch.zeros_like(order)
-    place[:, 1:] = (ordered[:, :-1] - ordered[:, 1:] > equal).cumsum(1)
+    place[:, 1:] = (ordered[:, :-1] - ordered[:, 1:] > equal * largest).cumsum(1)
     rank = place.scatter(1, order, place).argsort(dim=1, stable=True).argsort(1)
     return among & (rank < count[:, None])
 

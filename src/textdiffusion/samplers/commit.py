@@ -82,7 +82,7 @@ class WidestMargin(Commit):
         return _open_if_due(state, moment)
 
     def settle(self, wanted: Where, answer: Answer, moment: Moment) -> Where:
-        return top(wanted, answer.margin(), moment.due)
+        return top(wanted, answer.margin(), moment.due, equal=1e-4)
 
 
 @dataclass(frozen=True)

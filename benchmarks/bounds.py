@@ -11,7 +11,7 @@ python benchmarks/bounds.py --data STORIES --save docs/results/bounds.md
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,36 +100,40 @@ def trained(
     """The folders of the contestants of one seed; those that are not there yet are trained."""
     shared = {"data": str(half(data, runs / "halves", 0))}
     trunk = runs / f"trunk-{seed}"
-    _train(
+    train_to(
         trunk,
         {
             **shared,
             **NEXT_TOKEN,
-            **_tokenizer(runs),
+            **tokenizer_of(runs),
             "steps": steps,
             "decay": "constant_with_warmup",
             "seed": seed,
         },
     )
-    if not _tokenizer(runs):
+    if not tokenizer_of(runs):
         td.load(str(trunk), device="cpu").format.tokenizer.save_pretrained(runs / "tokenizer")
     found = {}
     for name, changes in branches().items():
         found[name] = runs / f"{name.replace(' ', '-')}-{seed}"
         # Rows in another order than the trunk's, the same for all.
-        _train(found[name], {**shared, **changes, "model": str(trunk), "steps": more, "seed": seed + 1000})
+        train_to(found[name], {**shared, **changes, "model": str(trunk), "steps": more, "seed": seed + 1000})
     if scratch:
         found[SCRATCH] = runs / f"scratch-{seed}"
-        _train(found[SCRATCH], {**shared, **MASKED, **_tokenizer(runs), "steps": steps + more, "seed": seed})
+        train_to(
+            found[SCRATCH], {**shared, **MASKED, **tokenizer_of(runs), "steps": steps + more, "seed": seed}
+        )
     return found
 
 
-def _tokenizer(runs: Path) -> dict[str, str]:
+def tokenizer_of(runs: Path) -> dict[str, str]:
+    """The setting that names the common tokenizer, once there is one."""
     folder = runs / "tokenizer"
     return {"tokenizer": str(folder)} if folder.exists() else {}
 
 
-def _train(folder: Path, changes: Mapping[str, Any]) -> None:
+def train_to(folder: Path, changes: Mapping[str, Any]) -> None:
+    """A model by the recipe `quick` with these changes, unless it is there."""
     if (folder / "diffusion.json").exists():
         return
     recipe: TrainingRecipe = read_recipe(
@@ -140,9 +144,12 @@ def _train(folder: Path, changes: Mapping[str, Any]) -> None:
 
 
 def _measured(data: str, folder: Path, windows: int, samples: int) -> float:
-    """Nats per token over the windows, the first token of each given."""
     lm = td.load(str(folder), device="cpu", dtype="float32")
-    tokens = _windows(lm, read_documents(data, split="test"), windows)
+    return nats_per_token(lm, test_windows(lm, data, windows), samples)
+
+
+def nats_per_token(lm: td.DiffusionLM, tokens: torch.Tensor, samples: int) -> float:
+    """The bound of a text, or its exact likelihood where the network has one, the first token given."""
     scored = torch.ones_like(tokens, dtype=torch.bool)
     scored[:, 0] = False
     objective = NextToken() if lm.denoiser.next_token else None
@@ -163,8 +170,10 @@ def _measured(data: str, folder: Path, windows: int, samples: int) -> float:
     return total / int(scored.sum())
 
 
-def _windows(lm: td.DiffusionLM, texts: Iterable[str], count: int) -> torch.Tensor:
-    rows = [row for row in pack_blocks(lm.format.document(list(texts)), lm.longest) if len(row) == lm.longest]
+def test_windows(lm: td.DiffusionLM, data: str, count: int) -> torch.Tensor:
+    """Whole windows of the test split, evenly spread over it: ids [count, length]."""
+    texts = list(read_documents(data, split="test"))
+    rows = [row for row in pack_blocks(lm.format.document(texts), lm.longest) if len(row) == lm.longest]
     step = max(1, len(rows) // count)
     return torch.tensor(rows[::step][:count])
 

@@ -1,0 +1,51 @@
+"""The picture of a frontier."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+
+class Measured(Protocol):
+    """A setting of a model, and what it reached."""
+
+    model: str
+    setting: str
+    calls: float
+    seconds: float
+    nll: float
+    error: float
+
+
+def scatter(points: Sequence[Measured], real: Measured, path: Path) -> None:
+    """Nats before the judge against calls and against seconds; one colour a model, one line its frontier."""
+    figure, panels = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
+    for axes, axis in zip(panels, ("calls", "seconds"), strict=True):
+        for number, model in enumerate(dict.fromkeys(point.model for point in points)):
+            own = [point for point in points if point.model == model]
+            across = [getattr(point, axis) for point in own]
+            colour = f"C{number}"
+            axes.scatter(across, [point.nll for point in own], s=14, color=colour, alpha=0.55, label=model)
+            best = _frontier(own, axis)
+            axes.plot([getattr(p, axis) for p in best], [p.nll for p in best], color=colour, linewidth=1)
+        axes.axhline(real.nll, color="grey", linewidth=0.8, linestyle="--")
+        axes.set_xscale("log")
+        axes.set_xlabel({"calls": "network calls for a text", "seconds": "seconds for a text"}[axis])
+    panels[0].set_ylabel("nats per token before the judge")
+    panels[0].legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _frontier(points: Sequence[Measured], axis: str) -> list[Measured]:
+    """Those than which none is both cheaper and better."""
+    found: list[Measured] = []
+    for point in sorted(points, key=lambda p: getattr(p, axis)):
+        if not found or point.nll < found[-1].nll:
+            found.append(point)
+    return found

@@ -32,7 +32,7 @@ from textdiffusion.training.run import train
 
 ROOT = Path(__file__).resolve().parents[1]
 AUTOREGRESSIVE = "autoregressive"
-SCRATCH = "masked, no autoregressive start"
+SCRATCH = "masked from scratch"
 NEXT_TOKEN = {"objective": "next-token"}
 MASKED = {"objective": "cross-entropy"}
 CLIP = {"low": 0.3, "high": 0.8}
@@ -64,23 +64,27 @@ def main(
     seeds: tuple[int, ...] = (0, 1, 2),
     steps: int = 1000,
     more: int = 800,
-    scratch: bool = True,
+    early: tuple[int, ...] = (),
+    share: float = 1.0,
+    scratch: bool = False,
     windows: int = 400,
     samples: int = 4,
     save: Path | None = None,
 ) -> None:
     """Train what is missing, `steps` of the trunk and `more` of each branch; measure all on the same text.
 
-    The text is whole windows of the test split, their first token given.
+    The text is whole windows of the test split, their first token given. With a `share` of the half the rows
+    are read many times; then autoregressive branches of fewer steps (`early`) show what they are best at.
     """
     found: dict[str, list[float]] = {}
     for seed in seeds:
-        for name, folder in trained(data, runs, seed, steps, more, scratch).items():
+        for name, folder in trained(data, runs, seed, steps, more, early, share, scratch).items():
             found.setdefault(name, []).append(_measured(data, folder, windows, samples))
             print(name, seed, found[name][-1], flush=True)
     command = (
         f"python benchmarks/bounds.py --data STORIES --seeds {' '.join(map(str, seeds))} --steps {steps} "
-        f"--more {more} --windows {windows} --samples {samples}"
+        f"--more {more} --early {' '.join(map(str, early))} --share {share} --windows {windows} "
+        f"--samples {samples}"
     )
     text = "\n\n".join(
         [
@@ -95,29 +99,28 @@ def main(
 
 
 def trained(
-    data: str, runs: Path, seed: int, steps: int, more: int, scratch: bool = False
+    data: str,
+    runs: Path,
+    seed: int,
+    steps: int,
+    more: int,
+    early: Sequence[int] = (),
+    share: float = 1.0,
+    scratch: bool = False,
 ) -> dict[str, Path]:
     """The folders of the contestants of one seed; those that are not there yet are trained."""
-    shared = {"data": str(half(data, runs / "halves", 0))}
+    shared = {**QUIET, "data": str(half(data, runs / "halves", 0, share))}
     trunk = runs / f"trunk-{seed}"
-    train_to(
-        trunk,
-        {
-            **shared,
-            **NEXT_TOKEN,
-            **tokenizer_of(runs),
-            "steps": steps,
-            "decay": "constant_with_warmup",
-            "seed": seed,
-        },
-    )
+    steady = {"steps": steps, "decay": "constant_with_warmup", "seed": seed}
+    train_to(trunk, {**shared, **NEXT_TOKEN, **tokenizer_of(runs), **steady})
     if not tokenizer_of(runs):
         td.load(str(trunk), device="cpu").format.tokenizer.save_pretrained(runs / "tokenizer")
     found = {}
-    for name, changes in branches().items():
-        found[name] = runs / f"{name.replace(' ', '-')}-{seed}"
+    shorter = {f"{AUTOREGRESSIVE}, {steps + fewer} steps": (NEXT_TOKEN, fewer) for fewer in early}
+    for name, (changes, count) in {**{k: (v, more) for k, v in branches().items()}, **shorter}.items():
+        found[name] = runs / f"{name.replace(',', '').replace(' ', '-')}-{seed}"
         # Rows in another order than the trunk's, the same for all.
-        train_to(found[name], {**shared, **changes, "model": str(trunk), "steps": more, "seed": seed + 1000})
+        train_to(found[name], {**shared, **changes, "model": str(trunk), "steps": count, "seed": seed + 1000})
     if scratch:
         found[SCRATCH] = runs / f"scratch-{seed}"
         train_to(
@@ -136,9 +139,7 @@ def train_to(folder: Path, changes: Mapping[str, Any]) -> None:
     """A model by the recipe `quick` with these changes, unless it is there."""
     if (folder / "diffusion.json").exists():
         return
-    recipe: TrainingRecipe = read_recipe(
-        ROOT / "recipes" / "quick.yaml", {**QUIET, **changes, "output": str(folder)}
-    )
+    recipe: TrainingRecipe = read_recipe(ROOT / "recipes" / "quick.yaml", {**changes, "output": str(folder)})
     resume = last_checkpoint(folder / "checkpoints") is not None
     train(recipe, resume=resume, console=Console(stderr=True))
 
@@ -179,13 +180,22 @@ def test_windows(lm: td.DiffusionLM, data: str, count: int) -> torch.Tensor:
 
 
 def _table(found: Mapping[str, Sequence[float]]) -> str:
-    lines = ["| | nats per token | by seed | gap to autoregressive |", "|---|---|---|---|"]
-    base = found[AUTOREGRESSIVE]
+    """Means over the seeds; gaps to the autoregressive model of equal steps, and to the best one."""
+    lines = ["| | nats per token | by seed | gap at equal steps | gap to the best |", "|---|---|---|---|---|"]
+    equal = found[AUTOREGRESSIVE]
+    best = [
+        min(each) for each in zip(*(v for k, v in found.items() if k.startswith(AUTOREGRESSIVE)), strict=True)
+    ]
     for name, values in found.items():
-        gaps = [own / other - 1.0 for own, other in zip(values, base, strict=True)]
         shown = ", ".join(f"{value:.3f}" for value in values)
-        lines.append(f"| {name} | {_mean(values, 3)} | {shown} | {_mean([100 * gap for gap in gaps], 1)} % |")
+        lines.append(
+            f"| {name} | {_mean(values, 3)} | {shown} | {_gap(values, equal)} | {_gap(values, best)} |"
+        )
     return "\n".join(lines)
+
+
+def _gap(values: Sequence[float], base: Sequence[float]) -> str:
+    return f"{_mean([100 * (own / other - 1.0) for own, other in zip(values, base, strict=True)], 1)} %"
 
 
 def _mean(values: Sequence[float], digits: int) -> str:

@@ -1,10 +1,13 @@
 """`textdiffusion evaluate speed`: who took how long, and what an approximate cache got wrong."""
 
 import json
+from pathlib import Path
 
 import pytest
+import torch
 
 from textdiffusion.cli.main import main
+from textdiffusion.evaluation.memory import weighed
 from textdiffusion.evaluation.speed import Cost, race
 
 
@@ -23,7 +26,7 @@ def test_speed_of_the_bundled_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows["starter"]["cache_error"] is None
     for row in rows.values():
         assert row["fastest"] <= row["seconds"] <= row["slowest"]
-        assert row["peak_megabytes"] > 10
+        assert row["peak_megabytes"] is None or 0 <= row["peak_megabytes"] < 1000
 
 
 def test_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,6 +43,7 @@ def test_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
         ("--caches dul", "Did you mean dual"),
         ("--caches exact --rounds 1", "trained block by block"),
         ("--steps 0", "steps is 0"),
+        ("--threads 0", "threads is 0"),
     ],
 )
 def test_wrong_races(flags: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,6 +63,29 @@ def test_contestants_take_turns_and_the_warm_up_is_not_counted() -> None:
     found = race({"a": lambda: named("a"), "b": lambda: named("b")}, rounds=2)
     assert order == ["a", "b"] * 3
     assert all(len(cost.seconds) == 2 and cost.nfe == 3 for cost in found.values())
-    slow, fast = Cost([2.0, 3.0, 40.0], 10, 3), Cost([1.0, 1.0, 10.0], 10, 3)
+    slow, fast = Cost([2.0, 3.0, 40.0], 10, 3, None), Cost([1.0, 1.0, 10.0], 10, 3, None)
     assert fast.speed_against(slow) == 3.0
     assert slow.tokens_per_second == 10 / 3.0
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak of a process"
+)
+def test_memory_is_that_of_the_work_alone() -> None:
+    big, small = (
+        lambda: float(torch.ones(25_000_000).sum()),  # 100 MB
+        lambda: float(torch.ones(2_500_000).sum()),
+    )
+    cpu = torch.device("cpu")
+    assert weighed(big, cpu)[0] == 25e6
+    for work, megabytes in ((big, 100), (small, 10), (big, 100)):
+        found = weighed(work, cpu)[1]
+        assert found is not None and 0.7 * megabytes < found < 1.6 * megabytes + 5
+
+
+def test_threads_are_those_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    flags = "--threads 1 --length 2 --rounds 1 --samplers random --json"
+    assert main(["evaluate", "speed", *flags.split()]) == 0
+    assert asked == [1]

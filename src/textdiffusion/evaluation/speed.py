@@ -1,8 +1,6 @@
 """What a generation costs: seconds, network calls, memory, and what an approximate cache gets wrong."""
 
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +12,9 @@ from ..canvas import Canvas
 from ..corruptions import Corruption
 from ..denoisers import Denoiser
 from ..generation import Frame
+from .memory import weighed
 
-_KILOBYTE = 1 if sys.platform == "darwin" else 1024
-"""Bytes in the unit in which the system tells the peak memory of a process."""
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,8 @@ class Cost:
     """New tokens of a round."""
     nfe: int
     """Network calls of a round."""
+    megabytes: float | None
+    """Most memory taken above what was held before, in the round that warms up; None where it is unknown."""
 
     @property
     def median(self) -> float:
@@ -48,30 +48,24 @@ class Cost:
         return statistics.median(b / a for a, b in zip(self.seconds, other.seconds, strict=True))
 
 
-def race(contestants: Mapping[str, Callable[[], tuple[int, int]]], rounds: int) -> dict[str, Cost]:
-    """Let the contestants take turns for some rounds, after one round that warms up.
+def race(
+    contestants: Mapping[str, Callable[[], tuple[int, int]]],
+    rounds: int,
+    *,
+    device: torch.device = CPU,
+) -> dict[str, Cost]:
+    """Let the contestants take turns for some rounds, after one round that warms up and weighs them.
 
     Each returns how many tokens it wrote and how many network calls that took.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    work: dict[str, tuple[int, int]] = {}
-    for number in range(rounds + 1):
+    work = {name: weighed(write, device) for name, write in contestants.items()}
+    for _ in range(rounds):
         for name, write in contestants.items():
             begin = time.perf_counter()
-            work[name] = write()
-            if number:
-                seconds[name].append(time.perf_counter() - begin)
-    return {name: Cost(seconds[name], *work[name]) for name in contestants}
-
-
-def peak_megabytes(device: torch.device) -> float:
-    """Most memory so far: of the device where it counts its own, else of the process."""
-    if device.type in _COUNTED:
-        return float(torch.cuda.max_memory_allocated(device)) / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KILOBYTE / 1e6
-
-
-_COUNTED = ("cuda",)
+            write()
+            seconds[name].append(time.perf_counter() - begin)
+    return {name: Cost(seconds[name], *done, megabytes) for name, (done, megabytes) in work.items()}
 
 
 @torch.inference_mode()

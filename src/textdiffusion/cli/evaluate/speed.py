@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
 from ...errors import SettingsError
-from ...evaluation.speed import Cost, peak_megabytes, race, staleness
+from ...evaluation.speed import Cost, race, staleness
 from ...generation import Decoding
 from ...generation.memory import CACHES
 from ...language_model import DiffusionLM, Task, load
@@ -49,6 +50,8 @@ class Race:
     """auto, cpu, cuda or mps; the fastest there is when left out."""
     dtype: str | None = None
     """How weights are held: float32, bfloat16, float16, int8 (for CPUs), or auto, as saved."""
+    threads: int | None = None
+    """Processor cores to use; as many as torch chooses when left out."""
     json: bool = False
     """Print one JSON object per contestant."""
 
@@ -61,6 +64,8 @@ class Race:
         for name in ("length", "batch", "rounds"):
             if self.__dict__[name] < 1:
                 raise SettingsError(f"{name} is {self.__dict__[name]}; it must be at least 1.")
+        if self.threads is not None and self.threads < 1:
+            raise SettingsError(f"threads is {self.threads}; it must be at least 1.")
         for cache in self.caches:
             CACHES.canonical(cache)
         self.decodings()
@@ -81,14 +86,17 @@ def run(prog: str, argv: Sequence[str]) -> int:
     parser.add_fields(Race)
     order = build(Race, parser.read(argv))
     quiet_libraries()
+    if order.threads is not None:
+        torch.set_num_threads(order.threads)
     lm = _load(order.model, order)
     tasks = {name: (lm, _task(lm, order, options)) for name, options in order.decodings().items()}
     if order.baseline is not None:
         other = _load(order.baseline, order)
         tasks[order.baseline] = (other, _task(other, order, {}))
-    costs = race({name: _writing(*pair) for name, pair in tasks.items()}, order.rounds)
+    contestants = {name: _writing(*pair) for name, pair in tasks.items()}
+    costs = race(contestants, order.rounds, device=lm.model.device)
     errors = {f"cache {name}": _staleness(lm, tasks[f"cache {name}"][1]) for name in order.caches}
-    _show(order, costs, errors, peak_megabytes(lm.model.device))
+    _show(order, costs, errors)
     return 0
 
 
@@ -116,7 +124,7 @@ def _staleness(lm: DiffusionLM, task: Task) -> float:
     return staleness(lm.denoiser, lm.corruption, task.canvas.to(lm.model.device), list(lm.stream(task)))
 
 
-def _show(order: Race, costs: dict[str, Cost], errors: dict[str, float], megabytes: float) -> None:
+def _show(order: Race, costs: dict[str, Cost], errors: dict[str, float]) -> None:
     first = next(iter(costs.values()))
     rows = [
         {
@@ -127,8 +135,8 @@ def _show(order: Race, costs: dict[str, Cost], errors: dict[str, float], megabyt
             "tokens_per_second": round(cost.tokens_per_second, 1),
             "nfe": cost.nfe,
             "speed": round(cost.speed_against(first), 3),
+            "peak_megabytes": None if cost.megabytes is None else round(cost.megabytes, 1),
             "cache_error": errors.get(name),
-            "peak_megabytes": round(megabytes),
         }
         for name, cost in costs.items()
     ]
@@ -136,18 +144,16 @@ def _show(order: Race, costs: dict[str, Cost], errors: dict[str, float], megabyt
         for row in rows:
             print(json.dumps(row))
         return
-    table = Table("", "seconds", "tokens/s", "calls", "speed", "cache error")
+    table = Table("", "seconds", "tokens/s", "calls", "speed", "peak MB", "cache error")
     for row in rows:
-        error = row["cache_error"]
         spread = f"{row['seconds']} ({row['fastest']}-{row['slowest']})"
-        shown = "" if error is None else f"{error:.4f}"
-        table.add_row(
-            str(row["name"]), spread, str(row["tokens_per_second"]), str(row["nfe"]), str(row["speed"]), shown
-        )
+        told = (row["tokens_per_second"], row["nfe"], row["speed"], row["peak_megabytes"])
+        error = "" if row["cache_error"] is None else f"{row['cache_error']:.4f}"
+        table.add_row(str(row["name"]), spread, *("" if each is None else str(each) for each in told), error)
     console = Console()
     console.print(table)
     console.print(
         f"{order.length} new tokens, {order.batch} text(s) at once, {order.rounds} rounds in turn; speed "
-        f"against the first row; cache error in nats per token; peak memory {megabytes:,.0f} MB.",
+        "against the first row; peak memory above what the models hold; cache error in nats per token.",
         highlight=False,
     )

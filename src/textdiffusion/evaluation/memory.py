@@ -1,0 +1,49 @@
+"""How much memory a piece of work takes at its most."""
+
+import ctypes
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+_Result = TypeVar("_Result")
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_FORGET_PEAK = "5"
+"""What Linux wants to be told so that the peak of a process begins anew (man 5 proc)."""
+_COUNTED = ("cuda",)
+"""Kinds of devices that count their own memory."""
+
+
+def weighed(work: Callable[[], _Result], device: torch.device) -> tuple[_Result, float | None]:
+    """The result of some work, and the most megabytes that it held above what was held before.
+
+    On a GPU that is what torch handed out there; on a CPU what the process took, as Linux tells it; None
+    where nobody tells.
+    """
+    if device.type in _COUNTED:
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        return work(), (torch.cuda.max_memory_allocated(device) - before) / 1e6
+    if not _forget_peak():
+        return work(), None
+    resident = _megabytes("VmRSS")
+    return work(), max(0.0, _megabytes("VmHWM") - resident)
+
+
+def _forget_peak() -> bool:
+    """Begin the peak of this process anew; whether the system can do that."""
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None) if _STATUS.exists() else None
+    if give_back is not None:  # else freed memory would count as held, and be taken again unseen
+        give_back(0)
+    try:
+        _RESET.write_text(_FORGET_PEAK, encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def _megabytes(name: str) -> float:
+    found = re.search(rf"^{name}:\s+(\d+) kB", _STATUS.read_text(encoding="ascii"), re.MULTILINE)
+    return float(found[1]) * 1024 / 1e6 if found else 0.0

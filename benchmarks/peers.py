@@ -1,5 +1,10 @@
 """The loops of the systems that came before, written anew from their description, for comparison only."""
 
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -90,3 +95,19 @@ def llada_loop(
                 chosen = confidence[row].topk(int(counts[row, step])).indices
                 tokens[row, chosen] = best[row, chosen]
     return tokens
+
+
+def own_code_of_llada(checkout: Path) -> Callable[..., Tensor]:
+    """The function `generate` of LLaDA's own generate.py, from a checkout that the user has, run as it is.
+
+    Raises:
+        FileNotFoundError: the folder has no generate.py.
+    """
+    file = checkout / "generate.py"
+    if not file.exists():
+        raise FileNotFoundError(f"{file} is not there; give the folder of a checkout of LLaDA.")
+    spec = importlib.util.spec_from_file_location("llada_generate", file)
+    assert spec is not None and spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.generate  # type: ignore[no-any-return]

@@ -40,16 +40,16 @@ def main(
         "ours: confidence, greedy": lambda: ours("confidence", temperature=0.0),
         "ours: full-remask, top-k 50, top-p 0.95 (the rule of 000)": lambda: ours("full-remask"),
     }
-    seconds = take_turns(contestants, rounds)
+    costs = take_turns(contestants, rounds, 240)
     parts = [
         f"# Sampling, {size}: {steps} steps, 240 new tokens after 16, batch 1, float32",
         f"{machine()}; {rounds} rounds in turn after a warm-up, seed {seed}.",
         f"Command: `python benchmarks/sampling.py --size {size} --rounds {rounds} "
         f"--steps {steps} --seed {seed}`",
         "Speed relative to the confidence loop:",
-        table(seconds, "earlier: confidence loop (001, 2025-11)", 240, "tokens"),
+        table(costs, "earlier: confidence loop (001, 2025-11)", "tokens"),
         "Speed relative to the per-position filter:",
-        table(seconds, "earlier: per-position filter (000 and 001, 2025-06)", 240, "tokens"),
+        table(costs, "earlier: per-position filter (000 and 001, 2025-06)", "tokens"),
     ]
     text = "\n\n".join(parts) + "\n"
     print(text)

@@ -3,19 +3,19 @@
 python benchmarks/speed.py --size base --batch 1 --rounds 3 --save docs/results/speed-base-1.md
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import tyro
-from peers import llada_loop
+from peers import llada_loop, own_code_of_llada
 from shapes import MASK_ID, SIZES, network
-from timing import machine, table, take_turns
+from timing import counting, machine, table, take_turns
 from torch import Tensor, nn
 from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel, set_seed
 
 import textdiffusion as td
-from textdiffusion.denoisers import Denoiser
 from textdiffusion.denoisers.adapt import denoiser_of, set_block_size
 from textdiffusion.denoisers.int8 import quantise
 
@@ -24,29 +24,48 @@ Contestant = Callable[[], object]
 
 
 def main(
-    size: str = "base", batch: int = 1, rounds: int = 3, seed: int = 0, save: Path | None = None
+    size: str = "base",
+    batch: int = 1,
+    rounds: int = 3,
+    seed: int = 0,
+    llada: Path | None = None,
+    save: Path | None = None,
 ) -> None:
-    """Race on 256 tokens, 16 of them given, with random weights."""
+    """Race on 256 tokens, 16 of them given, with random weights.
+
+    With `llada`, the folder of a checkout of that project, its own code runs beside our account of it.
+    """
     tokens = _canvas(batch, seed)
     encoder, rounded = (network(size, seed=seed).eval() for _ in range(2))
     quantise(rounded)
-    work = batch * NEW
+    race = _Race(rounds, batch * NEW)
     parts = [
         f"# Sampling speed, {size}, batch {batch}: {NEW} new tokens after {GIVEN}, random weights",
         f"{machine()}; {rounds} rounds in turn after a warm-up, seed {seed}.",
         f"Command: `python benchmarks/speed.py --size {size} --batch {batch} --rounds {rounds} "
-        f"--seed {seed}`",
+        f"--seed {seed}{' --llada CHECKOUT' if llada else ''}`",
         f"## In units of {STEPS} bare passes of the encoder without its head ({STEPS} steps)",
-        _against("bare encoder", _overheads(encoder, tokens, seed), rounds, work),
+        race("bare encoder", _overheads(encoder, tokens, seed)),
         f"## Against the loop of LLaDA and dllm ({STEPS} steps; blocks of 30 in 2 steps each)",
-        *_pairs(_others(encoder, tokens, seed), rounds, work),
+        *_others(race, encoder, tokens, seed, llada),
         "## Against transformers' generate with a cache, on a GPT-2 of the same size",
-        _against("GPT-2, generate", _autoregressive(size, encoder, rounded, tokens, seed), rounds, work),
+        race("GPT-2, generate", _autoregressive(size, encoder, rounded, tokens, seed)),
     ]
     text = "\n\n".join(parts) + "\n"
     print(text)
     if save is not None:
         save.write_text(text, encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class _Race:
+    """Rounds, and tokens written in each."""
+
+    rounds: int
+    work: int
+
+    def __call__(self, base: str, contestants: Mapping[str, Contestant]) -> str:
+        return table(take_turns(contestants, self.rounds, self.work), base, "tokens")
 
 
 def _canvas(batch: int, seed: int) -> Tensor:
@@ -57,12 +76,14 @@ def _canvas(batch: int, seed: int) -> Tensor:
     return torch.cat([prompt, torch.full((batch, NEW), MASK_ID)], dim=1)
 
 
-def _ours(denoiser: Denoiser, tokens: Tensor, seed: int, sampler: str, **options: object) -> Contestant:
+def _ours(network: nn.Module, tokens: Tensor, seed: int, sampler: str, **options: object) -> Contestant:
+    denoiser = denoiser_of(network)
+
     def run() -> Tensor:
         draws = torch.Generator().manual_seed(seed)
         return td.sample(denoiser, tokens, mask_id=MASK_ID, sampler=sampler, generator=draws, **options)
 
-    return run
+    return counting(network, run)
 
 
 def _overheads(encoder: nn.Module, tokens: Tensor, seed: int) -> dict[str, Contestant]:
@@ -71,40 +92,67 @@ def _overheads(encoder: nn.Module, tokens: Tensor, seed: int) -> dict[str, Conte
         for _ in range(STEPS):
             encoder.base_model(tokens, attention_mask=torch.ones_like(tokens))
 
-    denoiser = denoiser_of(encoder)
     return {
-        "bare encoder": bare,
-        "random": _ours(denoiser, tokens, seed, "random", steps=STEPS),
-        "ancestral": _ours(denoiser, tokens, seed, "ancestral", steps=STEPS),
-        "confidence, greedy": _ours(denoiser, tokens, seed, "confidence", steps=STEPS, temperature=0.0),
-        "confidence, temperature 1": _ours(denoiser, tokens, seed, "confidence", steps=STEPS),
-        "confidence, top-k 50": _ours(denoiser, tokens, seed, "confidence", steps=STEPS, top_k=50),
+        "bare encoder": counting(encoder, bare),
+        "random": _ours(encoder, tokens, seed, "random", steps=STEPS),
+        "ancestral": _ours(encoder, tokens, seed, "ancestral", steps=STEPS),
+        "confidence, greedy": _ours(encoder, tokens, seed, "confidence", steps=STEPS, temperature=0.0),
+        "confidence, temperature 1": _ours(encoder, tokens, seed, "confidence", steps=STEPS),
+        "confidence, top-k 50": _ours(encoder, tokens, seed, "confidence", steps=STEPS, top_k=50),
     }
 
 
-def _others(encoder: nn.Module, tokens: Tensor, seed: int) -> Mapping[str, tuple[Contestant, Contestant]]:
-    """Pairs of the same rule: theirs and ours."""
-    denoiser = denoiser_of(encoder)
+def _others(race: _Race, encoder: nn.Module, tokens: Tensor, seed: int, llada: Path | None) -> Iterator[str]:
+    """The same rule by each, and how many of the tokens are the same where nothing is drawn."""
+    cases = {
+        "greedy, whole canvas": (NEW, 0.0),
+        "greedy, blocks of 30": (30, 0.0),
+        "temperature 1": (NEW, 1.0),
+    }
+    for case, (block, temperature) in cases.items():
 
-    def theirs(steps: int, **options: object) -> Contestant:
-        def run() -> Tensor:
+        def restated(block: int = block, temperature: float = temperature) -> Tensor:
             draws = torch.Generator().manual_seed(seed)
-            return llada_loop(encoder, tokens, MASK_ID, steps, generator=draws, **options)
+            return llada_loop(
+                encoder, tokens, MASK_ID, STEPS, block=block, temperature=temperature, generator=draws
+            )
 
-        return run
+        options = {"steps": STEPS, "block_size": block, "temperature": temperature}
+        found = {
+            "LLaDA's loop": counting(encoder, restated),
+            "ours": _ours(encoder, tokens, seed, "confidence", **options),
+        }
+        if llada is not None:
+            found["LLaDA's own code"] = counting(
+                encoder, _own_code(llada, encoder, tokens, block, temperature, seed)
+            )
+        yield f"{case}:"
+        yield race("LLaDA's loop", found)
+        if temperature == 0.0:
+            texts = {name: run().result for name, run in found.items()}  # type: ignore[attr-defined]
+            shares = {name: (text == texts["ours"]).float().mean() for name, text in texts.items()}
+            same = "; ".join(f"{name}: {share:.2%}" for name, share in shares.items() if name != "ours")
+            yield f"Tokens that are the same as ours: {same}."
 
-    def ours(steps: int, **options: object) -> Contestant:
-        return _ours(denoiser, tokens, seed, "confidence", steps=steps, **options)
 
-    pairs = {
-        "greedy, whole canvas": (theirs(STEPS), ours(STEPS, temperature=0.0)),
-        "greedy, blocks of 30": (theirs(STEPS, block=30), ours(STEPS, block_size=30, temperature=0.0)),
-        "temperature 1": (theirs(STEPS, temperature=1.0), ours(STEPS)),
-    }
-    for name, (one, other) in list(pairs.items())[:2]:
-        same = float((one() == other()).float().mean())  # type: ignore[attr-defined]
-        print(f"{name}: {same:.1%} of the tokens are the same")
-    return pairs
+def _own_code(
+    llada: Path, encoder: nn.Module, tokens: Tensor, block: int, temperature: float, seed: int
+) -> Contestant:
+    generate = own_code_of_llada(llada)
+
+    def run() -> Tensor:
+        torch.manual_seed(seed)
+        return generate(
+            encoder,
+            tokens[:, :GIVEN],
+            steps=STEPS,
+            gen_length=NEW,
+            block_length=block,
+            temperature=temperature,
+            mask_id=MASK_ID,
+        )
+
+    return run
 
 
 def _autoregressive(
@@ -120,23 +168,24 @@ def _autoregressive(
 
     def generate(model: GPT2LMHeadModel) -> Contestant:
         prompt = tokens[:, :GIVEN]
-        return lambda: model.generate(
-            prompt, attention_mask=torch.ones_like(prompt), generation_config=settings
+        everywhere = torch.ones_like(prompt)
+        return counting(
+            model, lambda: model.generate(prompt, attention_mask=everywhere, generation_config=settings)
         )
 
     found = {"GPT-2, generate": generate(causal), "GPT-2, generate, int8": generate(causal8)}
     for name, whole, blocks in (("", encoder, causal), (", int8", rounded, causal8)):
         for per_step in (8, 4, 2, 1):
             steps = NEW // per_step
-            if per_step >= 4 or (size != "base" and len(tokens) == 1):  # else it takes minutes
+            if per_step == 8 or (size != "base" and len(tokens) == 1):  # else it takes minutes
                 found[f"whole canvas, {per_step} tokens a step{name}"] = _ours(
-                    denoiser_of(whole), tokens, seed, "random", steps=steps
+                    whole, tokens, seed, "random", steps=steps
                 )
             found[f"blocks of {BLOCK}, {per_step} tokens a step{name}"] = _ours(
-                denoiser_of(blocks), tokens, seed, "random", steps=steps
+                blocks, tokens, seed, "random", steps=steps
             )
-    found["whole canvas in 8 steps"] = _ours(denoiser_of(encoder), tokens, seed, "random", steps=8)
-    found["whole canvas in 8 steps, int8"] = _ours(denoiser_of(rounded), tokens, seed, "random", steps=8)
+    found["whole canvas in 8 steps"] = _ours(encoder, tokens, seed, "random", steps=8)
+    found["whole canvas in 8 steps, int8"] = _ours(rounded, tokens, seed, "random", steps=8)
     return found
 
 
@@ -153,17 +202,6 @@ def _gpt2(size: str, seed: int) -> GPT2LMHeadModel:
             n_positions=512,
         )
     ).eval()
-
-
-def _against(base: str, contestants: Mapping[str, Contestant], rounds: int, work: int) -> str:
-    return table(take_turns(contestants, rounds), base, work, "tokens")
-
-
-def _pairs(pairs: Mapping[str, tuple[Contestant, Contestant]], rounds: int, work: int) -> list[str]:
-    return [
-        _against("theirs: " + name, {"theirs: " + name: theirs, "ours: " + name: ours}, rounds, work)
-        for name, (theirs, ours) in pairs.items()
-    ]
 
 
 if __name__ == "__main__":

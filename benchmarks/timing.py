@@ -1,40 +1,71 @@
 """Fair timing: the contestants take turns, and only ratios within one run are told."""
 
 import platform
-import statistics
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
-from textdiffusion.evaluation.speed import race
+from textdiffusion.evaluation.speed import Cost, race
 
 
-def take_turns(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Wall seconds of each contestant in each round; one round before them warms up and is not counted."""
+def take_turns(contestants: Mapping[str, Callable[[], object]], rounds: int, work: int) -> dict[str, Cost]:
+    """What each contestant needs for `work` units; one round before the others warms up and is not counted.
 
-    def untold(run: Callable[[], object]) -> Callable[[], tuple[int, int]]:
+    A contestant made by `counting` tells its network calls too.
+    """
+
+    def told(run: Callable[[], object]) -> Callable[[], tuple[int, int]]:
         def write() -> tuple[int, int]:
-            run()
-            return 0, 0
+            found = run()
+            return work, found.calls if isinstance(found, Counted) else 0
 
         return write
 
-    costs = race({name: untold(run) for name, run in contestants.items()}, rounds)
-    return {name: list(cost.seconds) for name, cost in costs.items()}
+    return race({name: told(run) for name, run in contestants.items()}, rounds)
 
 
-def table(seconds: Mapping[str, list[float]], against: str, work: float, unit: str) -> str:
-    """A Markdown table: median seconds, spread, rate in `unit` per second, and speed relative to `against`.
+@dataclass(frozen=True)
+class Counted:
+    """What a contestant wrote, and how often its network was called for it."""
+
+    result: Any
+    calls: int
+
+
+def counting(network: nn.Module, run: Callable[[], object]) -> Callable[[], Counted]:
+    """The same contestant with the calls of the network's body counted."""
+
+    def write() -> Counted:
+        calls: list[int] = []
+        handle = network.base_model.register_forward_pre_hook(lambda *_: calls.append(1))
+        try:
+            return Counted(run(), len(calls))
+        finally:
+            handle.remove()
+
+    return write
+
+
+def table(costs: Mapping[str, Cost], against: str, unit: str) -> str:
+    """A Markdown table: median seconds, spread, rate in `unit` per second, calls, memory, speed.
 
     The ratio is the median over rounds of the ratio within the round, so that a slow spell hits both sides.
     """
-    lines = [f"| | median s | min-max s | {unit}/s | speed |", "|---|---|---|---|---|"]
-    for name, runs in seconds.items():
-        ratio = statistics.median(base / own for base, own in zip(seconds[against], runs, strict=True))
-        middle = statistics.median(runs)
-        spread = f"{min(runs):.2f}-{max(runs):.2f}"
-        lines.append(f"| {name} | {middle:.2f} | {spread} | {work / middle:,.0f} | {ratio:.2f} |")
+    lines = [
+        f"| | median s | min-max s | {unit}/s | calls | peak MB | speed |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, cost in costs.items():
+        spread = f"{min(cost.seconds):.2f}-{max(cost.seconds):.2f}"
+        memory = "" if cost.megabytes is None else f"{cost.megabytes:.0f}"
+        lines.append(
+            f"| {name} | {cost.median:.2f} | {spread} | {cost.tokens_per_second:,.0f} | {cost.nfe or ''} "
+            f"| {memory} | {cost.speed_against(costs[against]):.2f} |"
+        )
     return "\n".join(lines)
 
 

@@ -37,17 +37,17 @@ def main(
             ("ours, dropout 0", "ours", 0.0),
         )
     }
-    seconds = take_turns(contestants, rounds)
-    names = list(seconds)
+    costs = take_turns(contestants, rounds, rows.numel())
+    names = list(costs)
     parts = [
         f"# Training, {size}: batch {batch_size} of 256 tokens, {steps} steps a round, float32, AdamW",
         f"{machine()}; {rounds} rounds in turn after a warm-up, seed {seed}.",
         f"Command: `python benchmarks/training.py --size {size} --batch-size {batch_size} --steps {steps} "
         f"--rounds {rounds} --seed {seed}`",
         "Speed relative to transformers.Trainer at dropout 0.1:",
-        table(seconds, names[0], rows.numel(), "tokens"),
+        table(costs, names[0], "tokens"),
         "Speed relative to transformers.Trainer at dropout 0:",
-        table({name: seconds[name] for name in names[2:]}, names[2], rows.numel(), "tokens"),
+        table({name: costs[name] for name in names[2:]}, names[2], "tokens"),
     ]
     text = "\n\n".join(parts) + "\n"
     print(text)

@@ -10,6 +10,7 @@ from .canvas import Canvas
 from .checkpoint import Checkpoint, ModelSettings, load_checkpoint
 from .corruptions import Absorbing, Corruption, Mixture
 from .denoisers.adapt import denoiser_of
+from .denoisers.compiled import check_compiler, compile_for_generation
 from .denoisers.int8 import quantise
 from .device import DEVICES, choose_device
 from .errors import SettingsError
@@ -220,7 +221,7 @@ class Numbers:
     loaded: str
     """The dtype that transformers loads them in; auto is as they were saved."""
     after: Callable[[torch.nn.Module], None] | None = None
-    """What is done to the network then, on a CPU."""
+    """What is done to the network then, on a CPU, in kernels that cannot be compiled."""
 
 
 DTYPES: Registry[Numbers] = Registry(
@@ -232,21 +233,34 @@ DTYPES: Registry[Numbers] = Registry(
 )
 
 
-def load(name: str = "starter", *, device: str = DEVICES[0], dtype: str = "auto") -> DiffusionLM:
+def load(
+    name: str = "starter", *, device: str = DEVICES[0], dtype: str = "auto", compile: bool = False
+) -> DiffusionLM:
     """Load `starter` (the bundled model), a model folder or a Hub id.
 
     `dtype` is how the weights are held: as they were saved (auto), float32, bfloat16, float16, or int8, which
-    is several times faster on a CPU and a little less exact.
+    is several times faster on a CPU and a little less exact. With `compile` the layers are compiled at the
+    first call, which takes a while, and is meant for a GPU and many texts of one shape; what is read with a
+    memory (see `Decoding.cache`) is read as it would be without.
 
     Raises:
-        CheckpointError, IncompatibleError: see `checkpoint.load_checkpoint`.
-        SettingsError: no such device, or int8 on another device than a CPU.
+        CheckpointError, IncompatibleError: see `checkpoint.load_checkpoint` and `check_compiler`.
+        SettingsError: no such device, or int8 on another device than a CPU, or compiled.
         UnknownNameError: no such dtype.
     """
     place, numbers = choose_device(device), DTYPES[dtype]
     if numbers.after is not None and place != torch.device("cpu"):
         raise SettingsError(f"dtype {dtype} is for CPUs; choose another for {place.type}, or --device cpu.")
+    if compile:
+        if numbers.after is not None:
+            raise SettingsError(
+                f"dtype {dtype} has kernels that torch.compile cannot read; leave one of them out."
+            )
+        check_compiler(place)
     checkpoint = load_checkpoint(name, dtype=numbers.loaded)
     if numbers.after is not None:
         numbers.after(checkpoint.model)
-    return DiffusionLM(checkpoint, name=name, device=place)
+    lm = DiffusionLM(checkpoint, name=name, device=place)
+    if compile:
+        compile_for_generation(lm.model)
+    return lm

@@ -28,6 +28,8 @@ class Order:
     """auto, cpu, cuda or mps; the fastest there is when left out."""
     dtype: str | None = None
     """How weights are held: float32, bfloat16, float16, int8 (for CPUs), or auto, as saved."""
+    compile: bool = False
+    """Compile the layers with torch.compile first; it pays on GPUs and for long runs, seldom on a CPU."""
     watch: bool = False
     """Show the text as it condenses."""
     delay: float | None = None

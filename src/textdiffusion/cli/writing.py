@@ -41,7 +41,8 @@ def write(order: Order, options: dict[str, Any], make_task: Callable[[DiffusionL
     notes = Console(stderr=True, highlight=False)
     named = {"name": order.model, "device": order.device, "dtype": order.dtype}
     with notes.status("loading the model"):
-        lm = load(**{name: value for name, value in named.items() if value is not None})
+        given = {name: value for name, value in named.items() if value is not None}
+        lm = load(**given, compile=order.compile)
     task = make_task(lm, lm.decoding(None, options))
     readers = [_reader(lm, task, row) for row in range(order.num_samples)]
     out = notes if order.json else Console(highlight=False)

@@ -20,6 +20,7 @@ from ..attention import block_causal, combine
 from ..errors import IncompatibleError
 from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
 from .base import CachingDenoiser, Past, Seen, only_next_token
+from .compiled import uncompiled
 from .masked_lm import logits_of
 
 BLOCK_SIZE = "diffusion_block_size"
@@ -139,7 +140,8 @@ class CausalLMDenoiser(CachingDenoiser):
             )
         inputs = self._inputs(xt, past.start, attend, positions)
         inputs |= {"past_key_values": past.cut(), "use_cache": True}
-        return logits_of(self.network, self.network, inputs, where)
+        with uncompiled():
+            return logits_of(self.network, self.network, inputs, where)
 
     def _inputs(
         self, xt: Tokens, start: int, attend: Seen | None, positions: Positions | None

@@ -6,6 +6,7 @@ import torch
 
 from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
 from .base import CachingDenoiser, Past, Seen, only_next_token
+from .compiled import uncompiled
 from .masked_lm import MaskedLMDenoiser, logits_of
 from .transformer import DiffusionTransformerForMaskedLM, KeyValues
 
@@ -65,7 +66,8 @@ class OwnDenoiser(CachingDenoiser):
         assert isinstance(past, KeyValues)
         self._check(attend)
         inputs = {"input_ids": xt, "attention_mask": attend, "position_ids": positions, "past": past}
-        return logits_of(self.network, self.network, inputs, where)
+        with uncompiled():
+            return logits_of(self.network, self.network, inputs, where)
 
     def _check(self, attend: Seen | None) -> None:
         """Raise IncompatibleError where a network that predicts the next token is not told who sees whom."""

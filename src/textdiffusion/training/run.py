@@ -9,9 +9,9 @@ import torch
 import transformers
 from rich.console import Console
 from safetensors import SafetensorError
-from torch import nn
 
 from ..checkpoint import quiet_transformers, save_checkpoint, write_settings
+from ..denoisers.compiled import check_compiler, compile_for_training
 from ..device import choose_device
 from ..errors import SettingsError, TextDiffusionError, TrainingError
 from ..language_model import DiffusionLM
@@ -84,6 +84,8 @@ def _beginning(recipe: TrainingRecipe, folder: Path, resume: bool) -> Path | Non
             f"{folder.parent} holds the checkpoints of another training; go on with --resume, or choose "
             "another --output."
         )
+    if recipe.compile:
+        check_compiler(choose_device(recipe.device))
     remove_halves(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -126,7 +128,7 @@ def _trainer(
     model, text_format = prepared.checkpoint.model, prepared.format
     settings = prepared.checkpoint.settings
     if recipe.compile:
-        compile_layers(model)
+        compile_for_training(model)
     arguments = _arguments(recipe)
     tokens = recipe.batch_size * recipe.accumulation * arguments.world_size * recipe.length
     averages = [] if average is None else [average]
@@ -189,14 +191,6 @@ def _arguments(recipe: TrainingRecipe) -> transformers.TrainingArguments:
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1  # one process drives one device; torchrun starts a process for each
     return arguments
-
-
-def compile_layers(model: nn.Module) -> None:
-    """Compile each repeated layer by itself: quick to compile, and the names of the weights stay."""
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList):
-            for layer in module:
-                layer.compile(dynamic=False)
 
 
 def sample_room(prepared: Prepared, recipe: TrainingRecipe) -> int:

@@ -50,6 +50,8 @@ class Race:
     """auto, cpu, cuda or mps; the fastest there is when left out."""
     dtype: str | None = None
     """How weights are held: float32, bfloat16, float16, int8 (for CPUs), or auto, as saved."""
+    compile: bool = False
+    """Compile the layers with torch.compile; the round that warms up pays for it."""
     threads: int | None = None
     """Processor cores to use; as many as torch chooses when left out."""
     json: bool = False
@@ -102,7 +104,8 @@ def run(prog: str, argv: Sequence[str]) -> int:
 
 def _load(name: str | None, order: Race) -> DiffusionLM:
     given = {"name": name, "device": order.device, "dtype": order.dtype}
-    return load(**{key: value for key, value in given.items() if value is not None})
+    named = {key: value for key, value in given.items() if value is not None}
+    return load(**named, compile=order.compile)
 
 
 def _task(lm: DiffusionLM, order: Race, options: dict[str, object]) -> Task:

@@ -3,6 +3,7 @@
 python benchmarks/speed.py --size base --batch 1 --rounds 3 --save docs/results/speed-base-1.md
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,14 @@ import torch
 import tyro
 from peers import llada_loop, own_code_of_llada
 from shapes import MASK_ID, SIZES, network
-from timing import counting, machine, table, take_turns
+from timing import counting, machine, table, take_turns, wait_for
 from torch import Tensor, nn
 from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel, set_seed
 
 import textdiffusion as td
 from textdiffusion.denoisers.adapt import denoiser_of, set_block_size
 from textdiffusion.denoisers.int8 import quantise
+from textdiffusion.evaluation.speed import Cost
 
 GIVEN, NEW, STEPS, BLOCK = 16, 240, 16, 16
 Contestant = Callable[[], object]
@@ -28,28 +30,39 @@ def main(
     batch: int = 1,
     rounds: int = 3,
     seed: int = 0,
+    device: str = "cpu",
+    dtype: str = "float32",
     llada: Path | None = None,
     save: Path | None = None,
 ) -> None:
-    """Race on 256 tokens, 16 of them given, with random weights.
+    """Race on 256 tokens, 16 of them given, with random weights; int8 only on a CPU.
 
     With `llada`, the folder of a checkout of that project, its own code runs beside our account of it.
     """
-    tokens = _canvas(batch, seed)
-    encoder, rounded = (network(size, seed=seed).eval() for _ in range(2))
-    quantise(rounded)
+    place, numbers = torch.device(device), getattr(torch, dtype)
+    tokens = _canvas(batch, seed).to(place)
+    encoder = network(size, seed=seed).eval().to(place, numbers)
+    causal = _gpt2(size, seed).to(place, numbers)
+    pairs = {"": (encoder, causal)}
+    if place.type == "cpu":
+        pairs[", int8"] = (network(size, seed=seed).eval(), _gpt2(size, seed))
+        for model in pairs[", int8"]:
+            quantise(model)
     race = _Race(rounds, batch * NEW)
+    overheads = race.costs(_overheads(encoder, tokens, seed))
+    against = race.costs(_autoregressive(pairs, tokens, seed, few=size == "base" or batch > 1))
     parts = [
         f"# Sampling speed, {size}, batch {batch}: {NEW} new tokens after {GIVEN}, random weights",
-        f"{machine()}; {rounds} rounds in turn after a warm-up, seed {seed}.",
-        f"Command: `python benchmarks/speed.py --size {size} --batch {batch} --rounds {rounds} "
-        f"--seed {seed}{' --llada CHECKOUT' if llada else ''}`",
+        f"{machine(place)}; {dtype}; {rounds} rounds in turn after a warm-up, seed {seed}.",
+        f"Command: `python benchmarks/speed.py --size {size} --batch {batch} --rounds {rounds} --seed {seed} "
+        f"--device {device} --dtype {dtype}{' --llada CHECKOUT' if llada else ''}`",
+        _limits(encoder, causal, tokens, overheads["bare encoder"], against["GPT-2, generate"]),
         f"## In units of {STEPS} bare passes of the encoder without its head ({STEPS} steps)",
-        race("bare encoder", _overheads(encoder, tokens, seed)),
+        table(overheads, "bare encoder", "tokens"),
         f"## Against the loop of LLaDA and dllm ({STEPS} steps; blocks of 30 in 2 steps each)",
         *_others(race, encoder, tokens, seed, llada),
         "## Against transformers' generate with a cache, on a GPT-2 of the same size",
-        race("GPT-2, generate", _autoregressive(size, encoder, rounded, tokens, seed)),
+        table(against, "GPT-2, generate", "tokens"),
     ]
     text = "\n\n".join(parts) + "\n"
     print(text)
@@ -64,8 +77,37 @@ class _Race:
     rounds: int
     work: int
 
-    def __call__(self, base: str, contestants: Mapping[str, Contestant]) -> str:
-        return table(take_turns(contestants, self.rounds, self.work), base, "tokens")
+    def costs(self, contestants: Mapping[str, Contestant]) -> dict[str, Cost]:
+        """What each of the contestants needs."""
+        return take_turns(contestants, self.rounds, self.work)
+
+
+def _limits(encoder: nn.Module, causal: nn.Module, tokens: Tensor, bare: Cost, generate: Cost) -> str:
+    """How near the bare passes come to the arithmetic of the machine, and generate to its memory."""
+    weight = next(encoder.parameters())
+    products, copies = (torch.rand(n, n, device=weight.device).to(weight.dtype) for n in (2048, 8192))
+    size = float(products.shape[0])
+    flops = 2 * size**3 / _fastest(lambda: products @ products, weight.device)
+    bandwidth = 2 * copies.nbytes / _fastest(copies.clone, weight.device)
+    layers = sum(p.numel() for p in encoder.base_model.parameters() if p.ndim == 2 and p.shape[0] < 10_000)
+    reached = 2 * layers * tokens.numel() * STEPS / bare.median
+    read = sum(p.nbytes for p in causal.parameters()) * NEW / generate.median
+    return (
+        f"The machine multiplies matrices of {size:.0f} at {flops / 1e9:,.0f} GFLOP/s and copies at "
+        f"{bandwidth / 1e9:,.0f} GB/s in these numbers. The bare passes reach {reached / flops:.0%} of the "
+        f"first (attention not counted), and generate reads its weights at {read / bandwidth:.0%} of the "
+        "second."
+    )
+
+
+def _fastest(run: Callable[[], object], device: torch.device, times: int = 5) -> float:
+    found = []
+    for _ in range(times):
+        begin = time.perf_counter()
+        run()
+        wait_for(device)
+        found.append(time.perf_counter() - begin)
+    return min(found)
 
 
 def _canvas(batch: int, seed: int) -> Tensor:
@@ -127,7 +169,7 @@ def _others(race: _Race, encoder: nn.Module, tokens: Tensor, seed: int, llada: P
                 encoder, _own_code(llada, encoder, tokens, block, temperature, seed)
             )
         yield f"{case}:"
-        yield race("LLaDA's loop", found)
+        yield table(race.costs(found), "LLaDA's loop", "tokens")
         if temperature == 0.0:
             texts = {name: run().result for name, run in found.items()}  # type: ignore[attr-defined]
             shares = {name: (text == texts["ours"]).float().mean() for name, text in texts.items()}
@@ -156,12 +198,9 @@ def _own_code(
 
 
 def _autoregressive(
-    size: str, encoder: nn.Module, rounded: nn.Module, tokens: Tensor, seed: int
+    pairs: Mapping[str, tuple[nn.Module, nn.Module]], tokens: Tensor, seed: int, *, few: bool
 ) -> dict[str, Contestant]:
-    causal, causal8 = (_gpt2(size, seed) for _ in range(2))
-    quantise(causal8)
-    for model in (causal, causal8):
-        set_block_size(model, BLOCK)
+    """`pairs` are an encoder and a causal model for each kind of weights; `few` leaves out what is slow."""
     settings = GenerationConfig(
         max_new_tokens=NEW, min_new_tokens=NEW, do_sample=False, pad_token_id=0, eos_token_id=None
     )
@@ -173,19 +212,20 @@ def _autoregressive(
             model, lambda: model.generate(prompt, attention_mask=everywhere, generation_config=settings)
         )
 
-    found = {"GPT-2, generate": generate(causal), "GPT-2, generate, int8": generate(causal8)}
-    for name, whole, blocks in (("", encoder, causal), (", int8", rounded, causal8)):
+    found: dict[str, Contestant] = {}
+    for name, (whole, causal) in pairs.items():
+        set_block_size(causal, BLOCK)
+        found[f"GPT-2, generate{name}"] = generate(causal)
+        found[f"whole canvas in 8 steps{name}"] = _ours(whole, tokens, seed, "random", steps=8)
         for per_step in (8, 4, 2, 1):
             steps = NEW // per_step
-            if per_step == 8 or (size != "base" and len(tokens) == 1):  # else it takes minutes
+            if per_step == 8 or not few:
                 found[f"whole canvas, {per_step} tokens a step{name}"] = _ours(
                     whole, tokens, seed, "random", steps=steps
                 )
             found[f"blocks of {BLOCK}, {per_step} tokens a step{name}"] = _ours(
-                blocks, tokens, seed, "random", steps=steps
+                causal, tokens, seed, "random", steps=steps
             )
-    found["whole canvas in 8 steps"] = _ours(encoder, tokens, seed, "random", steps=8)
-    found["whole canvas in 8 steps, int8"] = _ours(rounded, tokens, seed, "random", steps=8)
     return found
 
 

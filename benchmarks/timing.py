@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from textdiffusion.evaluation.speed import Cost, race
+from textdiffusion.evaluation.speed import CPU, Cost, race
 
 
 def take_turns(contestants: Mapping[str, Callable[[], object]], rounds: int, work: int) -> dict[str, Cost]:
@@ -43,7 +43,9 @@ def counting(network: nn.Module, run: Callable[[], object]) -> Callable[[], Coun
         calls: list[int] = []
         handle = network.base_model.register_forward_pre_hook(lambda *_: calls.append(1))
         try:
-            return Counted(run(), len(calls))
+            result = run()
+            wait_for(next(network.parameters()).device)
+            return Counted(result, len(calls))
         finally:
             handle.remove()
 
@@ -69,7 +71,13 @@ def table(costs: Mapping[str, Cost], against: str, unit: str) -> str:
     return "\n".join(lines)
 
 
-def machine() -> str:
+def wait_for(device: torch.device) -> None:
+    """Until what a GPU was told to do is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def machine(device: torch.device = CPU) -> str:
     """The hardware and versions in one line."""
     name = platform.processor() or platform.machine()
     listing = Path("/proc/cpuinfo")
@@ -81,4 +89,6 @@ def machine() -> str:
     import transformers
 
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
     return f"{name}, {torch.get_num_threads()} threads, {versions}"

@@ -1,6 +1,8 @@
 """Memory during a generation: exact ones change nothing, approximate ones say so, wrong ones are refused."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -20,6 +22,11 @@ from textdiffusion.evaluation.speed import staleness
 from textdiffusion.generation import Decoding, Frame, denoise
 from textdiffusion.generation.memory import CACHES
 from textdiffusion.randomness import RowGenerator
+from textdiffusion.samplers import SAMPLERS, Recipe, State, sampler_settings
+from textdiffusion.samplers.commit import Commit
+from textdiffusion.samplers.moment import Moment
+from textdiffusion.samplers.reopen import Nothing, Reopen, Writing
+from textdiffusion.samplers.unmask import Unmask
 
 VOCAB, MASK, PAD = 24, 23, 0
 LENGTHS = [(3, 9), (6, 6), (1, 4), (8, 1)]
@@ -44,7 +51,9 @@ def denoiser(block_size: int | None, seed: int = 0) -> OwnDenoiser:
 def canvas(lengths: Sequence[tuple[int, int]] = LENGTHS) -> Canvas:
     draws = torch.Generator().manual_seed(5)
     prompts = [torch.randint(1, MASK, (given,), generator=draws).tolist() for given, _ in lengths]
-    return Canvas.from_prompts(prompts, [new for _, new in lengths], pad_id=PAD)
+    holes = [[False] * given + [True] * new for given, new in lengths]
+    rows = [[*prompt, *[PAD] * new] for prompt, (_, new) in zip(prompts, lengths, strict=True)]
+    return Canvas.from_rows(rows, holes, pad_id=PAD)
 
 
 def run(
@@ -63,17 +72,111 @@ def run(
 # -- exact -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampler", ["ancestral", "confidence", "threshold", "first-hitting", "full-remask"])
-@pytest.mark.parametrize(("block", "part"), [(1, None), (4, None), (4, 2), (5, None), (16, None)])
-def test_exact_memory_changes_nothing(sampler: str, block: int, part: int | None) -> None:
-    network, text = denoiser(block), canvas()
-    options: dict[str, Any] = {"sampler": sampler, "block_size": part, "temperature": 1.0}
-    plain, fast = (run(network, text, cache=cache, **options) for cache in ("none", None))
+def same(plain: Sequence[Frame], fast: Sequence[Frame]) -> None:
     assert len(plain) == len(fast)
     for a, b in zip(plain, fast, strict=True):
         assert torch.equal(a.tokens, b.tokens)
         torch.testing.assert_close(a.confidence, b.confidence, atol=1e-4, rtol=1e-4, equal_nan=True)
         assert a.nfe == b.nfe
+
+
+@pytest.mark.parametrize("sampler", list(SAMPLERS))
+@pytest.mark.parametrize(("block", "part"), [(1, None), (4, None), (4, 2), (5, None), (16, None)])
+def test_exact_memory_changes_nothing(sampler: str, block: int, part: int | None) -> None:
+    network, text = denoiser(block), canvas()
+    options: dict[str, Any] = {"sampler": sampler, "temperature": 1.0}
+    options |= {} if part is None and sampler == "autoregressive" else {"block_size": part}
+    same(*(run(network, text, cache=cache, **options) for cache in ("none", None)))
+
+
+def takes_back(sampler: str) -> bool:
+    rule = SAMPLERS[sampler].sampler
+    return isinstance(rule, Unmask) and not isinstance(rule.reopen, Nothing)
+
+
+@pytest.mark.parametrize("sampler", ["edit", *filter(takes_back, SAMPLERS)])
+def test_second_thoughts_leave_an_exact_memory_exact(sampler: str) -> None:
+    """They strike inside the block alone, which is read anew at every call."""
+    network, text, changed = denoiser(4), canvas([(3, 13), (6, 10), (1, 7)]), False
+    eager = {"eta": 0.3, "threshold": 0.3, "edit_threshold": 0.1, "remask_threshold": 0.9}
+    own = {name: eager[name] for name in sampler_settings(SAMPLERS[sampler].sampler) if name in eager}
+    options: dict[str, Any] = {"sampler": sampler, "steps": 24, "temperature": 1.0, "top_p": 1.0, **own}
+    for seed in range(0, 9, 3):
+        seeds = range(seed, seed + 3)
+        plain, fast = (run(network, text, cache=c, seeds=seeds, **options) for c in ("none", "exact"))
+        same(plain, fast)
+        changed |= any(
+            bool((a.settled & text.editable & (a.tokens != b.tokens)).any()) for a, b in pairwise(fast)
+        )
+    assert changed, "what was written has been changed"
+
+
+@dataclass(frozen=True)
+class AnywhereSoFar(Commit):
+    """Whatever is noise in the window or before it."""
+
+    def ask(self, state: State, moment: Moment, generator: RowGenerator) -> Tensor:
+        return ~state.settled & (state.window | before(state))
+
+
+@dataclass(frozen=True)
+class EarlierOnes(Reopen):
+    """Takes back every second of the tokens written before the window."""
+
+    beyond = True
+
+    def choose(self, state: State, writing: Writing, generator: RowGenerator) -> Tensor:
+        drawn = generator.uniform(state.tokens.shape[1], 9) < 0.5
+        own = before(state) & ~state.confidence.isnan()
+        return own & drawn & (writing.moment.after > 0.0)
+
+
+@dataclass(frozen=True)
+class HeldBack(EarlierOnes):
+    """The same, not owning up to it."""
+
+    beyond = False
+
+
+def before(state: State) -> Tensor:
+    """Places before the window of each text."""
+    return (state.window.cumsum(1) == 0) & state.window.any(1, keepdim=True)
+
+
+@pytest.fixture
+def far(monkeypatch: pytest.MonkeyPatch) -> Callable[[Reopen], None]:
+    """Puts a rule that looks back into the table, under the name far."""
+
+    def put(rule: Reopen) -> None:
+        row = Recipe(Unmask(AnywhereSoFar(), rule), "", "", "biased: only a test")
+        monkeypatch.setattr(SAMPLERS, "_entries", {**dict(SAMPLERS), "far": row})
+
+    return put
+
+
+def rewritten(frames: Sequence[Frame]) -> bool:
+    """Whether the first block of the first text was touched after it was finished."""
+    return any(bool((b.tokens[0, :4] != frames[4].tokens[0, :4]).any()) for b in frames[5:])
+
+
+def test_what_reaches_behind_its_block_excludes_an_exact_memory(far: Callable[[Reopen], None]) -> None:
+    network, text = counting(4), canvas([(0, 16)])
+    far(EarlierOnes())
+    rows = RowGenerator.for_rows([0])
+    with pytest.raises(IncompatibleError, match="takes back tokens of finished blocks") as caught:
+        denoise(network, Absorbing(MASK), text, Decoding(sampler="far", cache="exact"), rows)
+    assert "\n" not in str(caught.value) and not network.read
+    plain, default = (run(network, text, sampler="far", cache=cache) for cache in ("none", None))
+    assert rewritten(plain) and not network.read, "left out, the cache is none"
+    same(plain, default)
+    assert bool(plain[-1].settled.all())
+
+
+def test_a_rule_is_held_to_its_window(far: Callable[[Reopen], None]) -> None:
+    far(HeldBack())
+    plain, fast = (run(denoiser(4), canvas([(0, 16)]), sampler="far", cache=c) for c in ("none", "exact"))
+    assert not rewritten(plain)
+    same(plain, fast)
 
 
 @given(
@@ -89,13 +192,19 @@ def test_exact_memory_with_any_prompts(lengths: list[tuple[int, int]], block: in
     assert not bool((fast.tokens == MASK).any())
 
 
-def test_a_text_alone_and_in_a_batch() -> None:
-    network, text = denoiser(4), canvas()
-    together = run(network, text)[-1].tokens
+@pytest.mark.parametrize("sampler", list(SAMPLERS))
+@pytest.mark.parametrize("seed", [0, 1000])
+def test_a_text_alone_and_in_a_batch(sampler: str, seed: int) -> None:
+    """Prompts and lengths are mixed; one of the texts has no hole at all."""
+    network, text = denoiser(4), canvas([*LENGTHS, (5, 0)])
+    options: dict[str, Any] = {"sampler": sampler, "temperature": 1.0, "steps": 7, "cache": "exact"}
+    together = run(network, text, seeds=range(seed, seed + 5), **options)[-1].tokens
     for row in range(len(LENGTHS)):
         width = int(text.valid[row].sum())
         alone = Canvas(*(part[row : row + 1, :width] for part in (text.tokens, text.editable, text.valid)))
-        assert torch.equal(run(network, alone, seeds=[row])[-1].tokens[0], together[row, :width])
+        found = run(network, alone, seeds=[seed + row], **options)[-1].tokens
+        assert torch.equal(found[0], together[row, :width])
+    assert torch.equal(together[-1], text.tokens[-1])
 
 
 class Counting(OwnDenoiser):

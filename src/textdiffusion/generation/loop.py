@@ -11,16 +11,16 @@ from torch import Tensor
 from ..canvas import Canvas
 from ..corruptions import Corruption
 from ..denoisers import CachingDenoiser, Denoiser
-from ..errors import IncompatibleError
+from ..errors import IncompatibleError, SettingsError
 from ..predictions import Prediction
 from ..randomness import RowGenerator, move
-from ..samplers import State
+from ..samplers import Sampler, State
 from ..schedules import STEP_GRIDS, StepGrid
 from ..shapes import Logits, Times, Tokens, Where
 from .autoregressive import NextToken
 from .decoding import Decoding
 from .frames import Frame
-from .memory import CACHES, Exact, memory_for
+from .memory import CACHES, Exact, check_stays, memory_for
 from .reading import Reading, reading_of
 from .windows import Window, plan
 
@@ -44,17 +44,29 @@ def denoise(
 
     Raises:
         IncompatibleError: the sampler has no meaning for the corruption, or the cache none for the network
-            (raised before any network call), or the network's answer is not finite.
-        SettingsError: there is nothing to write, or a setting is out of range.
+            or the sampler (raised before any network call), or the network's answer is not finite.
+        SettingsError: there is nothing to write, a text is longer than the network's positions, or a setting
+            is out of range (raised before any network call).
     """
     recipe, full = decoding.recipe(), decoding.filled()
     recipe.sampler.check(corruption)
-    reading, grid = _reading(denoiser, canvas, full)
+    _check_room(denoiser, canvas)
+    reading, grid = _reading(denoiser, canvas, full, recipe.sampler)
     windows = plan(canvas, full, one_per_call=recipe.one_per_call, grid=grid)
     return _run(_Reader(reading, corruption, canvas, full, banned), full, generator, windows, end)
 
 
-def _reading(denoiser: Denoiser, canvas: Canvas, decoding: Decoding) -> tuple[Reading, int | None]:
+def _check_room(denoiser: Denoiser, canvas: Canvas) -> None:
+    width, longest = canvas.tokens.shape[1], denoiser.longest
+    if longest is not None and width > longest:
+        raise SettingsError(
+            f"a text of {width} tokens is longer than the network's {longest} positions; shorten it."
+        )
+
+
+def _reading(
+    denoiser: Denoiser, canvas: Canvas, decoding: Decoding, sampler: Sampler
+) -> tuple[Reading, int | None]:
     """The way to ask the network, and the size of the blocks that it knows."""
     if isinstance(denoiser, CachingDenoiser) and denoiser.next_token and decoding.block_size == 1:
         if decoding.cache is not None and not isinstance(CACHES[decoding.cache], Exact):
@@ -62,8 +74,9 @@ def _reading(denoiser: Denoiser, canvas: Canvas, decoding: Decoding) -> tuple[Re
                 f"cache {decoding.cache}: a network that predicts the next token has an exact memory; leave "
                 "the cache out."
             )
+        check_stays(sampler)
         return NextToken(denoiser, canvas), 1
-    memory = memory_for(denoiser, decoding.cache)
+    memory = memory_for(denoiser, sampler, decoding.cache)
     return reading_of(denoiser, canvas, memory, decoding.refresh), denoiser.block_size
 
 
@@ -91,14 +104,15 @@ def _run(
         reader.reading.enter(window.block, alive)
         taken = counts[:number].sum(0)  # steps of each text so far, which key its draws
         times = _times(EVEN if window.one_per_call else grid, window.steps, corruption)
-        times = move(times, state.tokens.device)
+        times, going = move(times, state.tokens.device), alive
         for i in range(max(window.steps)):
-            going = alive & (counts[number] > i).to(ended.device)
-            state = State(state.tokens, window.where & going[:, None], state.settled, state.confidence)
+            going = going & (counts[number] > i).to(ended.device)
+            before = State(state.tokens, window.where & going[:, None], state.settled, state.confidence)
             s, t = times[:, i + 1, None], times[:, i, None]
-            state = sampler.step(reader.predict, state, s, t, corruption, generator.fold(taken + i + 1))
+            state = sampler.step(reader.predict, before, s, t, corruption, generator.fold(taken + i + 1))
             step += 1
-            last = i + 1 == max(window.steps) or sampler.finished(state)
+            going = going & ~sampler.finished(before, state)
+            last = i + 1 == max(window.steps) or not bool(going.any())
             if last and end is not None:
                 ended = ended | (window.where & (state.tokens == end)).any(1)
                 state = _closed(state, canvas.editable & ended[:, None], end)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ..denoisers import CachingDenoiser, Denoiser
 from ..errors import IncompatibleError
 from ..registry import Registry
+from ..samplers import Sampler
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Memory(ABC):
     """A rule for the calls that write one part of a canvas of `width` columns, the block `begin` to `end`."""
 
     @abstractmethod
-    def check(self, denoiser: Denoiser) -> None:
-        """Raise IncompatibleError if the rule has no meaning for the network."""
+    def check(self, denoiser: Denoiser, sampler: Sampler) -> None:
+        """Raise IncompatibleError if the rule has no meaning for the network, or the sampler breaks it."""
 
     @abstractmethod
     def first(self, block: Stretch, known: int, width: int) -> Stretch:
@@ -37,16 +38,18 @@ class Memory(ABC):
 class Exact(Memory):
     """Finished blocks are read once, together with the first look at the next one (BD3-LM, arXiv:2503.09573).
 
-    Nothing is lost, as a network that was trained in blocks never looks ahead.
+    Nothing is lost, as a network that was trained in blocks never looks ahead, and a sampler that keeps to
+    its window changes only what is read at every call.
     """
 
-    def check(self, denoiser: Denoiser) -> None:
+    def check(self, denoiser: Denoiser, sampler: Sampler) -> None:
         if denoiser.block_size is None or not isinstance(denoiser, CachingDenoiser):
             raise IncompatibleError(
                 "the exact cache needs a network that was trained block by block (objective block-nelbo): in "
                 "this one all tokens see each other, so a new one changes all. Ask for cache none, or for "
                 "the approximate prefix or dual."
             )
+        check_stays(sampler)
 
     def first(self, block: Stretch, known: int, width: int) -> Stretch:
         return Stretch(known, block.end)
@@ -65,7 +68,7 @@ class Approximate(Memory):
     suffix: bool
     """Read what stands behind the block at every call, too."""
 
-    def check(self, denoiser: Denoiser) -> None:
+    def check(self, denoiser: Denoiser, sampler: Sampler) -> None:
         if denoiser.block_size is not None:
             raise IncompatibleError(
                 "this network was trained block by block and has an exact cache: leave the approximate "
@@ -91,13 +94,23 @@ CACHES: Registry[Memory | None] = Registry(
 """What is approximate must be asked for by name."""
 
 
-def memory_for(denoiser: Denoiser, name: str | None) -> Memory | None:
-    """The cache of that name; left out, the exact one where the network has it.
+def check_stays(sampler: Sampler) -> None:
+    """Raise IncompatibleError if the sampler may change blocks that an exact memory has read for good."""
+    if sampler.beyond:
+        raise IncompatibleError(
+            "this sampler takes back tokens of finished blocks, which the exact cache has read for good: leave "
+            "that cache out, or take another sampler."
+        )
+
+
+def memory_for(denoiser: Denoiser, sampler: Sampler, name: str | None) -> Memory | None:
+    """The cache of that name; left out, the exact one where network and sampler allow it.
 
     Raises:
-        IncompatibleError: the network has no such cache.
+        IncompatibleError: the network has no such cache, or the sampler would make it wrong.
     """
-    memory = CACHES[("none" if denoiser.block_size is None else "exact") if name is None else name]
+    exact = denoiser.block_size is not None and not sampler.beyond
+    memory = CACHES[("exact" if exact else "none") if name is None else name]
     if memory is not None:
-        memory.check(denoiser)
+        memory.check(denoiser, sampler)
     return memory

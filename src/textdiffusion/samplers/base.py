@@ -3,6 +3,9 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from jaxtyping import Bool
+from torch import Tensor
+
 from ..corruptions import Corruption
 from ..predictions import Predict
 from ..randomness import RowGenerator
@@ -27,8 +30,28 @@ class State:
         return self.window & ~self.settled
 
 
+Finished = Bool[Tensor, " batch"]
+"""Texts that no later step of a window would change."""
+
+
+def complete(before: State, after: State) -> Finished:
+    """Nothing is open any more."""
+    return ~after.open.any(1)
+
+
+def at_rest(before: State, after: State) -> Finished:
+    """Nothing is open any more, and the step has changed nothing."""
+    same = (before.tokens == after.tokens) | ~after.window
+    return same.all(1) & complete(before, after)
+
+
 class Sampler(ABC):
     """A rule that turns x_t into x_s for s < t; frozen, without memory of its own."""
+
+    @property
+    def beyond(self) -> bool:
+        """Whether a step may change what stands before its window, in blocks that are finished."""
+        return False
 
     @abstractmethod
     def step(
@@ -42,12 +65,13 @@ class Sampler(ABC):
     ) -> State:
         """One step; leaves every position outside `state.window` alone, and nothing open when s is 0.
 
+        (Only a rule that goes `beyond` the window may strike before it.)
         It calls `predict` at most as often as it must: not at all when nothing would be written.
         """
 
     @abstractmethod
-    def finished(self, state: State) -> bool:
-        """Whether no later step would change anything."""
+    def finished(self, before: State, after: State) -> Finished:
+        """Which texts are done, as told by the step that led from `before` to `after`."""
 
     @abstractmethod
     def check(self, corruption: Corruption) -> None:

@@ -8,7 +8,7 @@ import torch
 from ..randomness import RowGenerator, random_subset
 from ..shapes import Where
 from .answer import Answer, falling, top
-from .base import State
+from .base import Finished, State, at_rest, complete
 from .limits import check_not_negative, check_share
 from .moment import WHICH, Moment, noise
 
@@ -23,6 +23,10 @@ class Commit(ABC):
     def settle(self, wanted: Where, answer: Answer, moment: Moment) -> Where:
         """Which of them are written, given what the network says there."""
         return wanted
+
+    def finished(self, before: State, after: State) -> Finished:
+        """Texts in which no later step would write anything, after the step from `before` to `after`."""
+        return complete(before, after)
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ class AboveThreshold(Commit):
 class SureOrBetter(Commit):
     """As `AboveThreshold`, and written positions where the network is sure of another token.
 
-    A text is done when nothing in it is open.
+    It goes on after the last mask, as long as steps are left, until a step changes nothing.
     """
 
     threshold: float = 0.7
@@ -132,13 +136,16 @@ class SureOrBetter(Commit):
         check_share("edit_threshold", self.edit_threshold)
 
     def ask(self, state: State, moment: Moment, generator: RowGenerator) -> Where:
-        return state.window & state.open.any(1, keepdim=True)
+        return state.window
 
     def settle(self, wanted: Where, answer: Answer, moment: Moment) -> Where:
         text = answer.state
         other = wanted & text.settled & (answer.token != text.tokens)
         better = other & (answer.confidence > self.edit_threshold)
         return better | _sure(wanted & text.open, answer, self.threshold, moment)
+
+    def finished(self, before: State, after: State) -> Finished:
+        return at_rest(before, after)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from ..corruptions import Corruption
 from ..predictions import Predict
 from ..randomness import RowGenerator, draw_categorical, move
 from ..shapes import Times
-from .base import Sampler, State
+from .base import Finished, Sampler, State, complete
 from .moment import WHAT
 
 
@@ -47,8 +47,8 @@ class Posterior(Sampler):
             ),
         )
 
-    def finished(self, state: State) -> bool:
-        return not bool(state.open.any())
+    def finished(self, before: State, after: State) -> Finished:
+        return complete(before, after)
 
     def check(self, corruption: Corruption) -> None:
         """Every corruption has a posterior."""

@@ -1,14 +1,15 @@
 """What a step takes back: each policy picks positions of the window that become noise again."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from ..corruptions import Corruption
 from ..randomness import RowGenerator, random_subset
 from ..shapes import Where
 from .answer import Answer, top
-from .base import State
+from .base import Finished, State, at_rest
 from .limits import check_share
 from .moment import BACK, Moment, Rates, allowed
 
@@ -26,10 +27,14 @@ class Writing:
 class Reopen(ABC):
     """Which written positions become noise again after the step."""
 
-    restless: bool = True
-    """Whether it takes back from texts in which nothing is open; otherwise these are finished."""
+    beyond: bool = False
+    """Whether it may strike before the window as well, in blocks that are finished.
 
-    def ask(self, state: State) -> Where:
+    What an exact cache remembers of these was read for the last time, so that the two exclude each other. All
+    other rules keep to the window, which is read anew at every call: with them the cache stays exact.
+    """
+
+    def ask(self, state: State, moment: Moment) -> Where:
         """Written positions that the network is asked about; none where the choice is blind to its answer."""
         return torch.zeros_like(state.window)
 
@@ -41,15 +46,38 @@ class Reopen(ABC):
     def choose(self, state: State, writing: Writing, generator: RowGenerator) -> Where:
         """Positions of the window to take back, after `writing` has gone into `state`."""
 
+    def finished(self, before: State, after: State) -> Finished:
+        """Texts from which no later step would take anything back; none where it is left to chance."""
+        return torch.zeros_like(after.window[:, 0])
+
+    def take_back(
+        self, state: State, writing: Writing, corruption: Corruption, generator: RowGenerator
+    ) -> State:
+        """The state with noise where `choose` says, inside the window unless the rule goes `beyond`."""
+        back = self.choose(state, writing, generator)
+        back = back if self.beyond else back & state.window
+        return replace(
+            state,
+            tokens=torch.where(back, corruption.noise(state.tokens, generator), state.tokens),
+            confidence=state.confidence.masked_fill(back, torch.nan),
+            settled=state.settled & ~back,
+        )
+
 
 @dataclass(frozen=True)
 class Nothing(Reopen):
     """What is written stays."""
 
-    restless = False
-
     def choose(self, state: State, writing: Writing, generator: RowGenerator) -> Where:
         return torch.zeros_like(state.window)
+
+    def finished(self, before: State, after: State) -> Finished:
+        return torch.ones_like(after.window[:, 0])
+
+    def take_back(
+        self, state: State, writing: Writing, corruption: Corruption, generator: RowGenerator
+    ) -> State:
+        return state
 
 
 @dataclass(frozen=True)
@@ -83,10 +111,10 @@ class Doubted(Reopen):
     """Tokens that have become improbable in the present text, the least probable first.
 
     At most as many as writing is ahead of the grid: what certainty saves is spent on correction, and the
-    steps that were asked for suffice. A text is done when nothing in it is open.
+    steps that were asked for suffice. A text without masks is looked at once more, and is done when nothing
+    in it is doubted.
     """
 
-    restless = False
     remask_threshold: float = 0.3
     """Probability below which a written token is taken back, from 0 to 1."""
 
@@ -94,13 +122,18 @@ class Doubted(Reopen):
         """Refuse a threshold that is no probability."""
         check_share("remask_threshold", self.remask_threshold)
 
-    def ask(self, state: State) -> Where:
-        return state.window & state.settled & state.open.any(1, keepdim=True)
+    def ask(self, state: State, moment: Moment) -> Where:
+        any_may_go = allowed(state, moment.after) > 0
+        return state.window & state.settled & any_may_go[:, None]
 
     def choose(self, state: State, writing: Writing, generator: RowGenerator) -> Where:
         if writing.answer is None:
             return torch.zeros_like(state.window)
         doubt = writing.answer.doubt()
-        doubted = self.ask(writing.answer.state) & ~writing.where & (doubt > 1.0 - self.remask_threshold)
+        asked = self.ask(writing.answer.state, writing.moment)
+        doubted = asked & ~writing.where & (doubt > 1.0 - self.remask_threshold)
         ahead = allowed(state, writing.moment.after) - state.open.sum(1)
         return top(doubted, doubt, ahead)
+
+    def finished(self, before: State, after: State) -> Finished:
+        return at_rest(before, after)

@@ -10,7 +10,7 @@ from ..predictions import Predict
 from ..randomness import RowGenerator, move
 from ..shapes import Times
 from .answer import Answer
-from .base import Sampler, State
+from .base import Finished, Sampler, State
 from .commit import Commit
 from .moment import WHAT, Moment, noise_rate
 from .pace import Even, Pace
@@ -42,7 +42,7 @@ class Unmask(Sampler):
         moment = Moment.of(state, before, after, self.reopen.chance(before, after))
         wanted = self.commit.ask(state, moment, generator)
         writing = Writing(moment, wanted, None)
-        asked = wanted | self.reopen.ask(state)
+        asked = wanted | self.reopen.ask(state, moment)
         if bool(asked.any()):
             drawn = move(generator.uniform(state.tokens.shape[1], WHAT), asked.device)[asked]
             answer = Answer.of(state, asked, predict(state.tokens, t, asked), drawn)
@@ -53,18 +53,14 @@ class Unmask(Sampler):
                 confidence=torch.where(writing.where, answer.confidence, state.confidence),
                 settled=state.settled | writing.where,
             )
-        if isinstance(self.reopen, Nothing):
-            return state
-        back = self.reopen.choose(state, writing, generator)
-        return replace(
-            state,
-            tokens=torch.where(back, corruption.noise(state.tokens, generator), state.tokens),
-            confidence=state.confidence.masked_fill(back, torch.nan),
-            settled=state.settled & ~back,
-        )
+        return self.reopen.take_back(state, writing, corruption, generator)
 
-    def finished(self, state: State) -> bool:
-        return not self.reopen.restless and not bool(state.open.any())
+    @property
+    def beyond(self) -> bool:
+        return self.reopen.beyond
+
+    def finished(self, before: State, after: State) -> Finished:
+        return self.commit.finished(before, after) & self.reopen.finished(before, after)
 
     def check(self, corruption: Corruption) -> None:
         if not corruption.masks_only:

@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Bool
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 from .shapes import Attend
 
@@ -46,3 +47,20 @@ def combine(
     if pattern is not None:
         mask = mask & pattern[None, None]
     return mask | ~mask.any(-1, keepdim=True)
+
+
+def in_tiles(mask: Bool[Tensor, "#batch 1 #query key"], batch: int, query: int) -> BlockMask:
+    """A mask for torch's flex_attention, which leaves out tiles of 128 x 128 where nothing may be seen.
+
+    Any number of queries and keys will do. Where a tile is seen in part the mask itself is read, which must
+    not change meanwhile.
+    """
+    whole = mask.expand(batch, 1, query, mask.shape[-1])
+    return create_block_mask(
+        lambda row, head, i, j: whole[row, 0, i, j],
+        B=None if len(mask) == 1 else batch,
+        H=None,
+        Q_LEN=query,
+        KV_LEN=mask.shape[-1],
+        device=mask.device,
+    )

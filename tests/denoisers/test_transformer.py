@@ -1,15 +1,23 @@
 """Our own network: a citizen of transformers, seeing both ways or block by block."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
 
-from textdiffusion.attention import block_causal
+from textdiffusion.attention import block_causal, in_tiles, noisy_and_clean
+from textdiffusion.denoisers import transformer
+from textdiffusion.denoisers.adapt import denoiser_of
 from textdiffusion.denoisers.masked_lm import MaskedLMDenoiser
+from textdiffusion.denoisers.own import OwnDenoiser
 from textdiffusion.denoisers.transformer import (
+    KERNELS,
     DiffusionTransformerConfig,
     DiffusionTransformerForMaskedLM,
     DiffusionTransformerModel,
@@ -169,3 +177,78 @@ def test_labels_give_the_mean_cross_entropy() -> None:
     torch.testing.assert_close(out.loss, expected)
     out.loss.backward()
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in network.parameters())
+
+
+# -- another kernel for attention ------------------------------------------------------------------------
+
+FLEX = {"attn_implementation": "flex_attention"}
+flexible = pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning")
+"""Compiled it is only on a GPU; torch says so at the first call."""
+
+
+def masks(length: int) -> dict[str, Tensor | None]:
+    """What three texts of `length` tokens may be told to see."""
+    half = length // 2
+    valid = torch.arange(length) < torch.tensor([[length], [length - 3], [1]])
+    both = noisy_and_clean(half, 4) & valid[:, :half].repeat(1, 2)[:, None]
+    return {"plain": None, "padded": valid, "causal": block_causal(length, 3).repeat(3, 1, 1), "both": both}
+
+
+@flexible
+@pytest.mark.parametrize("length", [10, 128, 150])
+@pytest.mark.parametrize("block_size", [None, 4])
+@pytest.mark.parametrize("mask", list(masks(10)))
+def test_flex_attention_gives_the_same_logits(length: int, block_size: int | None, mask: str) -> None:
+    one, other = build(block_size=block_size), build(block_size=block_size, **FLEX)
+    text, seen = ids(3, length), masks(length)[mask]
+    with torch.no_grad():
+        found, expected = (network(text, attention_mask=seen).logits for network in (other, one))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+@flexible
+def test_flex_attention_is_used_where_something_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, made = [], []
+
+    def seen(q: Tensor, k: Tensor, v: Tensor, block_mask: BlockMask) -> Tensor:
+        calls.append(block_mask)
+        return flex_attention(q, k, v, block_mask=block_mask)
+
+    def make(*given: Any) -> BlockMask:
+        made.append(in_tiles(*given))
+        return made[-1]
+
+    monkeypatch.setattr(transformer, "flex_attention", seen)
+    monkeypatch.setitem(KERNELS, "flex_attention", replace(KERNELS["flex_attention"], form=make))
+    network = build(block_size=4, **FLEX)
+    with torch.no_grad():
+        network(ids())
+        assert len(calls) == 3 and all(mask is made[0] for mask in calls) and len(made) == 1, (
+            "one for all layers"
+        )
+        own = denoiser_of(network)
+        assert isinstance(own, OwnDenoiser)
+        past, now = own.past(2, LENGTH), torch.zeros(2, 1)
+        found = [own.resume(past.at(i), ids()[:, i : i + 4], now) for i in (0, 4, 8)]
+        assert len(calls) == 3, "a memory is read by sdpa"
+        torch.testing.assert_close(torch.cat(found, 1), network(ids()).logits, atol=1e-4, rtol=1e-4)
+
+
+def test_tiles_where_nothing_is_seen_are_left_out() -> None:
+    """Those and no others, in each text, whether its length is made of whole tiles or not."""
+    shared = noisy_and_clean(256, 128)[None, None]
+    padded = (torch.arange(300) < torch.tensor([[300], [200], [1]]))[:, None, None]
+    for mask, queries in ((shared, 512), (padded, 300)):
+        whole = mask.expand(3, 1, queries, -1)[:, 0]
+        short = -queries % 128
+        tiles = F.pad(whole, (0, short, 0, short)).view(3, -(-queries // 128), 128, -(-queries // 128), 128)
+        found = in_tiles(mask, 3, queries).to_dense()[:, 0].bool()
+        assert torch.equal(found.expand(3, -1, -1), tiles.any(4).any(2))
+        assert not bool(found.all())
+
+
+def test_the_kernel_is_not_saved_and_can_be_asked_for(tmp_path: Path) -> None:
+    build(**FLEX).save_pretrained(tmp_path)
+    assert AutoModelForMaskedLM.from_pretrained(tmp_path).config._attn_implementation == "sdpa"
+    asked = AutoModelForMaskedLM.from_pretrained(tmp_path, **FLEX)
+    assert asked.config._attn_implementation == asked.model.config._attn_implementation == "flex_attention"

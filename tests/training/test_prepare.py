@@ -12,6 +12,7 @@ from textdiffusion.denoisers.adapt import denoiser_of
 from textdiffusion.errors import IncompatibleError, SettingsError
 from textdiffusion.language_model import DiffusionLM
 from textdiffusion.training.prepare import prepare
+from textdiffusion.training.run import train
 
 from .conftest import NETWORK, Recipe
 
@@ -61,4 +62,41 @@ def test_two_block_sizes_are_refused(recipe: Recipe, size: int | None, objective
 def test_a_network_without_blocks_is_refused(recipe: Recipe, bert: Path) -> None:
     with pytest.raises(IncompatibleError, match="BertForMaskedLM always sees both ways") as caught:
         model(recipe, model=str(bert), **BLOCKS)
+    assert "\n" not in str(caught.value)
+
+
+FLEX = {**NETWORK, "attn_implementation": "flex_attention"}
+
+
+def test_the_kernel_of_attention_is_set_anew(recipe: Recipe, tmp_path: Path, bert: Path) -> None:
+    """In a new network and in a loaded one, as it is not saved."""
+    lm = model(recipe, network=FLEX)
+    assert lm.model.config._attn_implementation == "flex_attention"
+    save_checkpoint(tmp_path / "saved", Checkpoint(lm.model, lm.format.tokenizer, lm.settings))
+    start = str(tmp_path / "saved")
+    assert model(recipe, model=start).model.config._attn_implementation == "sdpa"
+    assert model(recipe, model=start, network=FLEX).model.config._attn_implementation == "flex_attention"
+    with pytest.raises(IncompatibleError, match=r"flex_attention is for our own network, not for BertFor"):
+        model(recipe, model=str(bert), network=FLEX)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "flex_attention",
+            "no backward pass of flex_attention on cpu: leave network.attn_implementation out",
+        ),
+        (
+            "flex_atention",
+            r"named 'flex_atention'. Did you mean flex_attention\? Known: sdpa, flex_attention",
+        ),
+    ],
+)
+def test_attention_that_cannot_learn_here_is_refused_before_anything_is_read(
+    recipe: Recipe, name: str, said: str
+) -> None:
+    given = recipe(network={**NETWORK, "attn_implementation": name}, device="cpu", data="nowhere.txt")
+    with pytest.raises(SettingsError, match=said) as caught:
+        train(given, resume=False, console=Console(file=io.StringIO()))
     assert "\n" not in str(caught.value)

@@ -5,9 +5,9 @@ input embeddings that are also the output layer. A citizen of transformers: once
 ``AutoModelForMaskedLM.from_pretrained`` loads it without remote code.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import no_type_check
 
 import torch
@@ -15,22 +15,42 @@ import torch.nn.functional as F
 from huggingface_hub.dataclasses import strict
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
 
-from ..attention import block_causal, combine
+from ..attention import block_causal, combine, in_tiles
 from ..errors import SettingsError
 from ..shapes import Attend, Positions, Tokens
 from .base import Past
 
 Hidden = Float[Tensor, "batch length hidden"]
 Heads = Float[Tensor, "batch heads length width"]
+Keys = Float[Tensor, "batch heads key width"]
 Read = Callable[[Heads, Heads], tuple[Tensor, Tensor]]
 """Remembers the new keys and values, and returns all that are seen."""
 Rotation = tuple[Float[Tensor, "#batch 1 length half"], Float[Tensor, "#batch 1 length half"]]
 Mask = Bool[Tensor, "batch key"] | Attend | Bool[Tensor, "batch 1 query key"] | Int[Tensor, "batch length"]
 """As our own denoisers give it, as transformers' masks come, or as a tokenizer returns it."""
+Seeing = Bool[Tensor, "batch 1 #query key"]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One of torch's ways to compute attention."""
+
+    form: Callable[[Seeing, int, int], Seeing | BlockMask]
+    """A mask as it takes it, for so many rows and queries."""
+    learns_on: tuple[str, ...] | None = None
+    """Types of devices on which it has a backward pass; None where it has one on all."""
+
+
+KERNELS: Mapping[str, Kernel] = {
+    "sdpa": Kernel(lambda mask, rows, queries: mask),
+    "flex_attention": Kernel(in_tiles, learns_on=("cuda",)),
+}
+"""By the names that transformers has for them; any other it allows is computed as sdpa."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +70,7 @@ class KeyValues(Past):
     def of_rows(self, rows: Int[Tensor, " some"]) -> "KeyValues":
         return replace(self, keys=self.keys[:, rows], values=self.values[:, rows])
 
-    def read(
-        self, layer: int, k: Heads, v: Heads
-    ) -> tuple[Float[Tensor, "batch heads key width"], Float[Tensor, "batch heads key width"]]:
+    def read(self, layer: int, k: Heads, v: Heads) -> tuple[Keys, Keys]:
         """Remember the new tokens' keys and values in a layer, and return all that they see."""
         new = slice(self.start, self.start + k.shape[2])
         seen = slice(max(new.stop, self.reads))
@@ -112,6 +130,23 @@ class ToStream(nn.Linear):
     """A projection whose output is added to the stream; it starts smaller the more layers add to it."""
 
 
+def _mix(q: Heads, k: Keys, v: Keys, mask: Bool[Tensor, "..."] | BlockMask | None) -> Heads:
+    """Attention by the kernel that the mask is made for; where all is seen, nothing can be left out."""
+    if isinstance(mask, BlockMask):
+        # Compiled, as torch otherwise writes down all scores; within a compiled layer it is compiled with it.
+        if q.device.type == "cuda" and not torch.compiler.is_compiling():
+            return _compiled_flex()(q, k, v, block_mask=mask)
+        return flex_attention(q, k, v, block_mask=mask)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+@cache
+def _compiled_flex() -> Callable[..., Tensor]:
+    """Once for all layers; on a GPU only, where it has not been tried yet."""
+    compiled: Callable[..., Tensor] = torch.compile(flex_attention)
+    return compiled
+
+
 class Attention(nn.Module):
     """Multi-head attention with normalised queries and keys (arXiv:2010.04245)."""
 
@@ -128,7 +163,7 @@ class Attention(nn.Module):
         self,
         x: Hidden,
         rotation: Rotation,
-        mask: Bool[Tensor, "..."] | None,
+        mask: Bool[Tensor, "..."] | BlockMask | None,
         read: Read | None = None,
     ) -> Hidden:
         """Mix the tokens of each row, and with `read` what is remembered of it."""
@@ -139,7 +174,7 @@ class Attention(nn.Module):
         v = self.v_proj(x).view(split).transpose(1, 2)
         if read is not None:
             k, v = read(k, v)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        mixed = _mix(q, k, v, mask)
         out: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(batch, length, width))
         return out
 
@@ -176,7 +211,7 @@ class Layer(nn.Module):
         self,
         x: Hidden,
         rotation: Rotation,
-        mask: Bool[Tensor, "..."] | None,
+        mask: Bool[Tensor, "..."] | BlockMask | None,
         read: Read | None = None,
     ) -> Float[Tensor, "rows tokens hidden"]:
         """One layer further; a hook at `mixed` may let only some of the tokens go on."""
@@ -191,6 +226,7 @@ class DiffusionTransformerPreTrainedModel(PreTrainedModel):
     config_class = DiffusionTransformerConfig
     base_model_prefix = "model"
     _supports_sdpa = True
+    _supports_flex_attn = True
     _no_split_modules = ["Layer"]  # noqa: RUF012  transformers' own form
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -231,7 +267,7 @@ class DiffusionTransformerModel(DiffusionTransformerPreTrainedModel):
         """Hidden states [batch, length, hidden]; a mask is true where a token may be seen.
 
         A mask for each query is taken as it is; else the network's own blocks are kept. With `past` the
-        tokens follow what it holds, and are remembered in it.
+        tokens follow what it holds, and are remembered in it; their attention is always sdpa's.
         """
         start = 0 if past is None else past.start
         stop = start + input_ids.shape[1]
@@ -242,12 +278,16 @@ class DiffusionTransformerModel(DiffusionTransformerPreTrainedModel):
             mask = combine(attend[:, 0] if attend.ndim == 4 else attend, None)
         else:
             mask = combine(attend, self._pattern(start, stop, input_ids.device))
+        seen: Seeing | BlockMask | None = mask
+        if mask is not None and past is None:  # once for all layers
+            kernel = KERNELS.get(self.config._attn_implementation, KERNELS["sdpa"])
+            seen = kernel.form(mask, *input_ids.shape)
         rotation = _rotation(
             position_ids, self.config.hidden_size // self.config.num_attention_heads, self.config.rope_theta
         )
         x = self.embed_tokens(input_ids)
         for number, layer in enumerate(self.layers):
-            x = layer(x, rotation, mask, None if past is None else partial(past.read, number))
+            x = layer(x, rotation, seen, None if past is None else partial(past.read, number))
         return BaseModelOutput(last_hidden_state=self.norm(x))
 
     def _pattern(self, start: int, stop: int, device: torch.device) -> Bool[Tensor, "query key"] | None:

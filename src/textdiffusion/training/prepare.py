@@ -20,7 +20,7 @@ from ..data.formats import Repeats
 from ..data.packing import ARRANGEMENTS, TokenRows
 from ..data.sources import available_splits, read_documents
 from ..data.streaming import StreamedRows
-from ..denoisers.adapt import denoiser_of, set_block_size, set_next_token
+from ..denoisers.adapt import denoiser_of, set_attention, set_block_size, set_next_token
 from ..denoisers.transformer import DiffusionTransformerConfig, DiffusionTransformerForMaskedLM
 from ..errors import DataError, SettingsError
 from ..objectives import NextToken
@@ -29,6 +29,8 @@ from ..tokens import TextFormat, add_mask, ensure_mask
 from .recipe import TrainingRecipe
 from .tokenizer import train_tokenizer
 
+ATTENTION = "attn_implementation"
+"""Key of `network` that loaded networks of ours take too, since transformers does not save it."""
 _TOKENIZER_TEXTS = 20_000
 
 
@@ -91,6 +93,8 @@ def _checkpoint(
         set_next_token(loaded.model, isinstance(recipe.loss(), NextToken))
         if recipe.dropout is not None:
             set_dropout(loaded.model, recipe.dropout)
+        if ATTENTION in recipe.network:
+            set_attention(loaded.model, recipe.network[ATTENTION])
         return Checkpoint(loaded.model.train(), loaded.tokenizer, settings)
     tokenizer = _tokenizer(recipe, texts, console)
     return Checkpoint(new_network(recipe, tokenizer), tokenizer, settings)
@@ -119,7 +123,7 @@ def new_network(recipe: TrainingRecipe, tokenizer: PreTrainedTokenizerBase) -> P
         SettingsError: the network has no such setting, or not of that value.
     """
     add_mask(tokenizer)
-    known = DiffusionTransformerConfig().to_dict()
+    known = [*DiffusionTransformerConfig().to_dict(), ATTENTION]
     for name in recipe.network:
         if name not in known:
             raise SettingsError(f"unknown key 'network.{name}'.{did_you_mean(name, known)}")

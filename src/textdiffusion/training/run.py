@@ -11,6 +11,7 @@ from rich.console import Console
 from safetensors import SafetensorError
 
 from ..checkpoint import quiet_transformers, save_checkpoint, write_settings
+from ..denoisers.adapt import check_attention
 from ..denoisers.compiled import check_compiler, compile_for_training
 from ..device import choose_device
 from ..errors import SettingsError, TextDiffusionError, TrainingError
@@ -20,7 +21,7 @@ from .collate import CanvasCollator
 from .levels import diagnose
 from .optimizers import OPTIMIZERS
 from .precision import PRECISIONS
-from .prepare import Prepared, prepare
+from .prepare import ATTENTION, Prepared, prepare
 from .recipe import TrainingRecipe
 from .resume import last_checkpoint, remove_halves
 from .trainer import DiffusionTrainer
@@ -84,8 +85,11 @@ def _beginning(recipe: TrainingRecipe, folder: Path, resume: bool) -> Path | Non
             f"{folder.parent} holds the checkpoints of another training; go on with --resume, or choose "
             "another --output."
         )
+    device = choose_device(recipe.device)
+    if ATTENTION in recipe.network:
+        check_attention(recipe.network[ATTENTION], device)
     if recipe.compile:
-        check_compiler(choose_device(recipe.device))
+        check_compiler(device)
     remove_halves(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

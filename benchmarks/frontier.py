@@ -62,8 +62,8 @@ def main(
     seed: int = 0,
     steps: int = 1000,
     more: int = 800,
-    texts: int = 64,
-    batch: int = 32,
+    texts: int = 48,
+    batch: int = 48,
     top_p: float = FILTER["top_p"],
     save: Path | None = None,
 ) -> None:
@@ -99,21 +99,16 @@ def _settings(model: str, room: int) -> dict[str, dict[str, Any]]:
     """What is tried with a model; the whole table with the masked one, what may be fast with the others."""
     if model == AUTOREGRESSIVE:
         return {"autoregressive": {"sampler": "autoregressive"}}
-    by_steps = {
-        "random": (2, 4, 8),
-        "ancestral": (1, 2, 4, 8),
-        "confidence": (1, 2, 4, 8),
-        "entropy": (1, 2, 4, 8),
-    }
-    own = {
-        "entropy-bounded": [{"gamma": gamma} for gamma in (0.03, 0.1, 0.3, 1.0, 3.0)],
-        "threshold": [{"threshold": share} for share in (0.95, 0.9, 0.7, 0.5, 0.3)],
-        "factor": [{"factor": factor} for factor in (0.5, 1.0, 2.0)],
+    by_steps = dict.fromkeys(("random", "ancestral", "confidence", "entropy"), (2, 4, 8))
+    own: dict[str, list[dict[str, Any]]] = {
+        "entropy-bounded": [{"gamma": gamma} for gamma in (0.1, 0.5, 2.0, 8.0)],
+        "threshold": [{"threshold": share} for share in (0.9, 0.6, 0.3)],
+        "factor": [{"factor": factor} for factor in (1.0, 3.0)],
     }
     if model == "masked":
         rest = ("full-remask", "guide", "refine", "remdm-cap", "remdm-rescale", "remdm-conf", "remdm-loop")
-        by_steps |= {"margin": (1, 2, 4, 8), "left-first": (1, 2, 4, 8), "adaptive": (2, 8)}
-        by_steps |= dict.fromkeys(rest, (1, 2, 8))
+        by_steps |= dict.fromkeys(("margin", "left-first"), (2, 4, 8))
+        by_steps |= dict.fromkeys(("adaptive", *rest), (2, 8))
         own |= {"single-best": [{}], "edit": [{}], "confidence-remask": [{}]}
     found: dict[str, dict[str, Any]] = {REFERENCE: {"sampler": REFERENCE}}
     for sampler, rates in by_steps.items():

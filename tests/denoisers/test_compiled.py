@@ -12,11 +12,11 @@ import pytest
 import torch
 from rich.console import Console
 from torch import Tensor, nn
-from transformers import BertConfig, BertForMaskedLM
+from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
 
 import textdiffusion as td
 from textdiffusion.checkpoint import STARTER
-from textdiffusion.denoisers.adapt import denoiser_of
+from textdiffusion.denoisers.adapt import denoiser_of, set_block_size
 from textdiffusion.denoisers.base import CachingDenoiser
 from textdiffusion.denoisers.compiled import check_compiler, compile_for_generation, compile_for_training
 from textdiffusion.denoisers.transformer import DiffusionTransformerConfig, DiffusionTransformerForMaskedLM
@@ -70,6 +70,13 @@ def bert() -> BertForMaskedLM:
 
 def ours(**changes: Any) -> DiffusionTransformerForMaskedLM:
     return DiffusionTransformerForMaskedLM(DiffusionTransformerConfig(**SIZES, **changes)).eval()
+
+
+def gpt2() -> GPT2LMHeadModel:
+    config = GPT2Config(vocab_size=40, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0)
+    network = GPT2LMHeadModel(config).eval()
+    set_block_size(network, 3)
+    return network
 
 
 def ids(rows: int, length: int) -> Tensor:
@@ -148,10 +155,10 @@ def test_gradients_are_the_same() -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("block_size", [None, 3])
+@pytest.mark.parametrize("make", [ours, lambda: ours(block_size=3), gpt2])
 @torch.inference_mode()
-def test_what_is_read_with_a_memory_is_not_compiled(block_size: int | None) -> None:
-    network, text = ours(block_size=block_size), ids(2, 6)
+def test_what_is_read_with_a_memory_is_not_compiled(make: Callable[[], nn.Module]) -> None:
+    network, text = make(), ids(2, 6)
     denoiser = denoiser_of(network)
     assert isinstance(denoiser, CachingDenoiser)
     expected = denoiser.resume(denoiser.past(2, 6), text, now(text))

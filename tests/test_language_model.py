@@ -1,6 +1,7 @@
 """What a user does with a model: generate, fill, with reproducible results."""
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 import textdiffusion as td
 from textdiffusion.checkpoint import Checkpoint, ModelSettings
-from textdiffusion.errors import SettingsError
+from textdiffusion.denoisers.adapt import set_block_size
+from textdiffusion.errors import IncompatibleError, SettingsError
 from textdiffusion.language_model import DiffusionLM
 from textdiffusion.training.prepare import new_network
 from textdiffusion.training.recipe import TrainingRecipe
@@ -21,9 +23,12 @@ TOKENIZER = train_tokenizer(["the cat sat on the mat and the dog ran over the hi
 PROMPTS = ["", "the cat", "the dog ran over the hill and the cat sat"]
 
 
-def language_model(*, learns_end: bool = False, length: int = 48, likes: int | None = None) -> DiffusionLM:
+def language_model(
+    *, learns_end: bool = False, length: int = 48, likes: int | None = None, block_size: int | None = None
+) -> DiffusionLM:
     """A tiny model with random weights, which may love one token above all."""
     network = new_network(TrainingRecipe(network={**SHAPE, "tie_word_embeddings": False}), TOKENIZER).eval()
+    set_block_size(network, block_size)
     if likes is not None:
         head = network.get_output_embeddings()
         assert isinstance(head, torch.nn.Linear)
@@ -35,7 +40,7 @@ def language_model(*, learns_end: bool = False, length: int = 48, likes: int | N
     return DiffusionLM(saved, name="tiny", device=torch.device("cpu"))
 
 
-LM = language_model()
+LM, BLOCKS = language_model(), language_model(block_size=4)
 
 
 @settings(max_examples=8)
@@ -109,17 +114,53 @@ def test_filling_keeps_what_is_given_and_writes_exactly_the_holes() -> None:
             lambda: LM.fill("cat [MASK:60]"),
             r"the text has 6\d tokens.*holds 48; shorten the text or its holes",
         ),
-        (lambda: LM.generate("cat " * 60), "do not fit: the model holds 48"),
+        (
+            lambda: LM.generate("cat " * 60),
+            r"prompt has 6\d tokens and leaves no room.*holds 48 in all; shorten",
+        ),
+        (lambda: LM.generate("cat " * 60, length=4), "leaves no room for new ones"),
+        (lambda: BLOCKS.generate("cat " * 60, cache="exact"), "leaves no room for new ones"),
+        (
+            lambda: BLOCKS.generate("the", length=8, block_size=3),
+            "trained in blocks of 4 tokens; leave it out",
+        ),
+        (lambda: LM.generate("the", length=8, cache="exact"), "a network that was trained block by block"),
+        (
+            lambda: LM.generate("the", sampler="threshold", threshold=1.5),
+            "threshold 1.5 must be a number from",
+        ),
+        (lambda: LM.generate("the", sampler="threshold", threshold=-0.1), "threshold -0.1 must be a number"),
+        (lambda: LM.generate("the", temperature=-1.0), "temperature -1.0 must be 0"),
+        (lambda: LM.generate("the", top_p=0.0), "top_p 0.0 must lie above 0"),
         (lambda: LM.generate("the", length=0), "at least 1 new token"),
         (lambda: LM.generate("the", length=4, stpes=3), "stpes"),
         (lambda: LM.generate([]), "no prompt was given"),
         (lambda: LM.fill("nothing to fill"), "the text has no hole"),
     ],
 )
-def test_what_cannot_be_written_is_refused(call, said: str) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(SettingsError, match=said) as caught:
+def test_what_cannot_be_written_is_refused(
+    call: Callable[[], object], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line, and before the network is asked."""
+
+    def asked(*args: object, **options: object) -> None:
+        raise AssertionError("the network was asked")
+
+    for lm in (LM, BLOCKS):
+        monkeypatch.setattr(lm.model, "forward", asked)
+    with pytest.raises((SettingsError, IncompatibleError), match=said) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("lm", [LM, BLOCKS], ids=["whole", "blocks"])
+@pytest.mark.parametrize("prompt", ["", "the cat sat on the mat and the dog ran"])
+def test_odd_requests_have_a_meaning(lm: DiffusionLM, prompt: str) -> None:
+    """Blocks that do not divide the length, more steps than tokens, no prompt, one of several blocks."""
+    uneven = lm.generate(prompt, length=11, block_size=2, sampler="first-hitting")
+    assert (uneven.generated_tokens, uneven.nfe) == (11, 11)
+    many = lm.generate(prompt, length=4, steps=50)
+    assert many.generated_tokens == 4 and many.nfe <= 4 < many.steps
 
 
 def test_the_checkpoints_settings_yield_to_the_callers() -> None:
@@ -168,3 +209,13 @@ def test_a_sentence_encoder_becomes_a_language_model() -> None:
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_bf16_is_warned_of_where_it_is_slow(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for slow in (False, True):
+        monkeypatch.setattr("textdiffusion.language_model.emulates_bf16", lambda device, slow=slow: slow)
+        caplog.clear()
+        td.load(dtype="bfloat16", device="cpu")
+        assert ("emulates bfloat16" in caplog.text) == slow

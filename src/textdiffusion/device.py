@@ -1,4 +1,4 @@
-"""Where tensors live: the fastest device there is, or the one that was named."""
+"""Where tensors live: the fastest device there is, or the one that was named; and what it is good at."""
 
 import torch
 
@@ -24,3 +24,12 @@ def choose_device(name: str = DEVICES[0]) -> torch.device:
             f"this machine has no {name} that torch can use; leave --device out to let it choose."
         )
     return torch.device(name)
+
+
+def emulates_bf16(device: torch.device) -> bool:
+    """Whether the device has no arithmetic of its own for bfloat16, which is then slower than float32."""
+    if device.type == "cuda":
+        return not torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return True

@@ -1,5 +1,6 @@
 """A diffusion language model as a user sees it: load, generate, fill, score."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -12,7 +13,7 @@ from .corruptions import Absorbing, Corruption, Mixture
 from .denoisers.adapt import denoiser_of
 from .denoisers.compiled import check_compiler, compile_for_generation
 from .denoisers.int8 import quantise
-from .device import DEVICES, choose_device
+from .device import DEVICES, choose_device, emulates_bf16
 from .errors import SettingsError
 from .generation import Decoding, Frame, denoise
 from .randomness import RowGenerator
@@ -20,6 +21,8 @@ from .registry import Registry
 from .samplers import Sampler
 from .samplers.posterior import Posterior
 from .tokens import TextFormat
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -207,6 +210,11 @@ class DiffusionLM:
                 f"the text has {given} tokens, its holes included, but the model holds {self.longest}; "
                 "shorten the text or its holes."
             )
+        if given >= self.longest and new:
+            raise SettingsError(
+                f"the prompt has {given} tokens and leaves no room for new ones: the model holds "
+                f"{self.longest} in all; shorten the prompt."
+            )
         if given + new > self.longest:
             raise SettingsError(
                 f"{given} tokens of text and {new} new ones do not fit: the model holds {self.longest}; "
@@ -258,6 +266,8 @@ def load(
             )
         check_compiler(place)
     checkpoint = load_checkpoint(name, dtype=numbers.loaded)
+    if checkpoint.model.dtype == torch.bfloat16 and emulates_bf16(place):
+        logger.warning("this device emulates bfloat16, which is many times slower than dtype float32")
     if numbers.after is not None:
         numbers.after(checkpoint.model)
     lm = DiffusionLM(checkpoint, name=name, device=place)

@@ -44,7 +44,7 @@ def make_tokenizer(special: dict[str, str]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
 
 
-def save_model(folder: Path, special: dict[str, str], settings: ModelSettings) -> Path:
+def save_model(folder: Path, special: dict[str, str], settings: ModelSettings, **shape: Any) -> Path:
     """A network of random weights with its tokenizer."""
     tokenizer = make_tokenizer(special)
     config = DiffusionTransformerConfig(
@@ -54,6 +54,7 @@ def save_model(folder: Path, special: dict[str, str], settings: ModelSettings) -
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=LONGEST,
+        **shape,
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -67,6 +68,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of a small model."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     return str(save_model(folder, SPECIAL, ModelSettings(length=LONGEST)))
+
+
+@pytest.fixture(scope="session")
+def blocks(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a model that reads block by block, four tokens each."""
+    folder = tmp_path_factory.mktemp("models") / "blocks"
+    settings = ModelSettings(length=LONGEST)
+    return str(save_model(folder, SPECIAL, settings, block_size=4, initializer_range=0.3))
 
 
 @pytest.fixture(scope="session")

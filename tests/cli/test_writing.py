@@ -283,7 +283,7 @@ def test_bad_use_is_one_line_and_code_2(run: Run, model: str, words: list[str], 
 
 def test_prompt_longer_than_the_model_is_refused(run: Run, model: str) -> None:
     shown = run("generate", "fox " * 50, "--model", model)
-    assert shown.code == 2 and "do not fit" in shown.error
+    assert shown.code == 2 and "leaves no room for new ones" in shown.error
 
 
 def test_folder_of_a_file_must_exist(run: Run, model: str, tmp_path: Path) -> None:

@@ -98,8 +98,8 @@ def check_stays(sampler: Sampler) -> None:
     """Raise IncompatibleError if the sampler may change blocks that an exact memory has read for good."""
     if sampler.beyond:
         raise IncompatibleError(
-            "this sampler takes back tokens of finished blocks, which the exact cache has read for good: leave "
-            "that cache out, or take another sampler."
+            "this sampler takes back tokens of finished blocks, which the exact cache has read for good: "
+            "leave that cache out, or take another sampler."
         )
 
 

@@ -51,9 +51,12 @@ def distance(counts: Tensor) -> float:
 
 EXACT: list[tuple[str, dict[str, Any]]] = [
     ("first-hitting", {}),
+    ("first-hitting", {"block_size": 2}),
+    ("first-hitting", {"block_size": 3}),
     ("random", {"steps": LENGTH}),
     ("random", {"block_size": 2}),
     ("ancestral", {"steps": 1000}),
+    ("ancestral", {"steps": 1000, "block_size": 2}),
     ("ancestral", {"steps": 600, "schedule": "maskgit"}),
     ("autoregressive", {}),
     ("posterior", {"steps": 400}),

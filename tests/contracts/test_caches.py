@@ -321,5 +321,9 @@ def test_settings_of_caches() -> None:
     assert set(CACHES) == {"none", "exact", "prefix", "dual"}
     with pytest.raises(SettingsError, match="refresh"):
         Decoding(refresh=-1)
+    for cache in (None, "none", "exact"):
+        with pytest.raises(SettingsError, match="name one"):
+            Decoding(cache=cache, refresh=2)
+    assert Decoding(cache="dual", refresh=2).refresh == 2
     with pytest.raises(Exception, match="dual"):
         Decoding(cache="duall")

@@ -10,7 +10,7 @@ from ..predictions import Filters
 from ..registry import did_you_mean
 from ..samplers import SAMPLERS, Recipe, sampler_settings
 from ..schedules import STEP_GRIDS
-from .memory import CACHES
+from .memory import CACHES, Approximate
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ class Decoding:
             raise SettingsError(f"refresh is {self.refresh}; give a number of calls, or 0 for never.")
         if self.cache is not None:
             object.__setattr__(self, "cache", CACHES.canonical(self.cache))
+        if self.refresh and (self.cache is None or not isinstance(CACHES[self.cache], Approximate)):
+            raise SettingsError(
+                f"refresh {self.refresh} is for a cache that grows stale: name one (prefix or dual), or leave "
+                "refresh out."
+            )
         if self.schedule is not None:
             object.__setattr__(self, "schedule", STEP_GRIDS.canonical(self.schedule))
         object.__setattr__(self, "sampler", SAMPLERS.canonical(self.sampler))

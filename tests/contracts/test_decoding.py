@@ -42,6 +42,7 @@ def test_options_and_a_samplers_own_settings_come_in_one_mapping() -> None:
         ({"steps": 0}, "steps is 0"),
         ({"top_k": True}, "top_k is True; give a whole number"),
         ({"block_size": 0}, "block_size is 0"),
+        ({"tokens_per_step": 0}, "tokens_per_step is 0"),
         ({"temperature": -1.0}, "temperature -1.0 must be 0"),
         ({"top_k": -1}, "top_k -1"),
         ({"temprature": 0.5}, r"no setting 'temprature'.* Did you mean temperature\?"),
@@ -120,6 +121,22 @@ def test_steps_are_shared_by_size() -> None:
     assert [window.steps[0] for window in windows] == [2, 2, 1]
     few = plan(canvas_of([[True] * 10]), Decoding(block_size=2, steps=2), one_per_call=False)
     assert [window.steps[0] for window in few] == [1, 1, 1, 1, 1]
+
+
+def test_steps_by_tokens_a_step() -> None:
+    """Rounded up in each block; what is said of the steps, or published, overrides it."""
+    canvas = Canvas.from_prompts([[1], [1, 2]], [10, 7], pad_id=0)
+
+    def planned(**options: Any) -> list[list[int]]:
+        decoding = Decoding().changed({"block_size": 4, **options}).filled()
+        one = decoding.recipe().one_per_call
+        return [list(window.steps) for window in plan(canvas, decoding, one_per_call=one)]
+
+    assert planned(tokens_per_step=2) == [[2, 2], [2, 2], [1, 0]]
+    assert planned(tokens_per_step=8) == [[1, 1], [1, 1], [1, 0]]
+    assert planned(tokens_per_step=2, steps=10) == planned(steps=10)
+    assert planned(tokens_per_step=2, sampler="guide") == planned(sampler="guide")
+    assert planned(tokens_per_step=2, sampler="first-hitting") == planned()
 
 
 def test_nothing_to_write_is_refused() -> None:

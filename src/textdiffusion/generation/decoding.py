@@ -20,7 +20,9 @@ class Decoding:
     sampler: str = "ancestral"
     """Rule applied at each step; `textdiffusion samplers` lists them."""
     steps: int | None = None
-    """Steps in all; as many as there are tokens to write when left out."""
+    """Steps in all; by `tokens_per_step` when left out."""
+    tokens_per_step: int = 1
+    """Tokens that a step has to write when nobody says how many steps there are."""
     schedule: str | None = None
     """Grid of steps; `textdiffusion schedules` lists them; linear when left out."""
     block_size: int | None = None
@@ -49,6 +51,8 @@ class Decoding:
                 raise SettingsError(f"{name} is {value!r}; give {wanted}.")
         if self.steps is not None and self.steps < 1:
             raise SettingsError(f"steps is {self.steps}; it takes at least 1 step to turn noise into text.")
+        if self.tokens_per_step < 1:
+            raise SettingsError(f"tokens_per_step is {self.tokens_per_step}; it must be at least 1.")
         if self.block_size is not None and self.block_size < 1:
             raise SettingsError(f"block_size is {self.block_size}; it must be at least 1.")
         if self.refresh < 0:
@@ -57,8 +61,8 @@ class Decoding:
             object.__setattr__(self, "cache", CACHES.canonical(self.cache))
         if self.refresh and (self.cache is None or not isinstance(CACHES[self.cache], Approximate)):
             raise SettingsError(
-                f"refresh {self.refresh} is for a cache that grows stale: name one (prefix or dual), or leave "
-                "refresh out."
+                f"refresh {self.refresh} is for a cache that grows stale: name one (prefix or dual), or "
+                "leave refresh out."
             )
         if self.schedule is not None:
             object.__setattr__(self, "schedule", STEP_GRIDS.canonical(self.schedule))
@@ -103,7 +107,9 @@ class Decoding:
 
 _KINDS: Mapping[str, tuple[type, str]] = {
     **dict.fromkeys(("sampler", "schedule", "cache"), (str, "a name")),
-    **dict.fromkeys(("steps", "block_size", "refresh", "top_k"), (Integral, "a whole number")),
+    **dict.fromkeys(
+        ("steps", "tokens_per_step", "block_size", "refresh", "top_k"), (Integral, "a whole number")
+    ),
     **dict.fromkeys(("temperature", "top_p", "repetition_penalty"), (Real, "a number")),
 }
 _MAY_BE_LEFT_OUT = {entry.name for entry in fields(Decoding) if entry.default is None}

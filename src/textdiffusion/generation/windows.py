@@ -35,7 +35,7 @@ def plan(
     of unequal length begin their blocks together. A network that was trained in blocks of `grid` tokens,
     counted from the first column, is written in these very blocks or in parts of them. Each text shares out
     its steps among its blocks by size, at least one each, without regard to the rest of the batch: alone it
-    would be written the same way.
+    would be written the same way. Left out, the steps of a block are those that its tokens take.
 
     Raises:
         SettingsError: nothing is editable, or the blocks do not fit the grid.
@@ -48,7 +48,13 @@ def plan(
     blocks: list[int] = sorted(set(number[canvas.editable].tolist()))
     parts = [canvas.editable & (number == block) for block in blocks]
     sizes = torch.stack([part.sum(1) for part in parts], dim=1).tolist()
-    steps = [row if one_per_call or decoding.steps is None else _share(decoding.steps, row) for row in sizes]
+    per_step = 1 if one_per_call else decoding.tokens_per_step
+    steps = [
+        [-(-own // per_step) for own in row]
+        if one_per_call or decoding.steps is None
+        else _share(decoding.steps, row)
+        for row in sizes
+    ]
     return [
         Window(part, counts, one_per_call, _block(part, grid, canvas.tokens.shape[1]))
         for part, counts in zip(parts, zip(*steps, strict=True), strict=True)

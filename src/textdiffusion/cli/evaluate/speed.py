@@ -37,7 +37,7 @@ class Race:
     block_size: int | None = None
     """Tokens written at a time, left to right, by all of the model's contestants."""
     steps: int | None = None
-    """Steps of each sampler; as many as there are tokens when left out."""
+    """Steps of each sampler; as `generate` would take when left out."""
     length: int = 64
     """New tokens of each text."""
     batch: int = 1

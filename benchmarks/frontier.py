@@ -33,7 +33,7 @@ from textdiffusion.randomness import RowGenerator
 
 GIVEN, LOSS, DRIFT = 16, 0.05, 0.05
 JUDGE = {"hidden_size": 320, "num_hidden_layers": 6, "num_attention_heads": 5, "intermediate_size": 880}
-REFERENCE = "first-hitting"
+REFERENCE, FIGURE = "first-hitting", "frontier.png"
 FILTER = {"temperature": 1.0, "top_k": 0, "top_p": 0.9}
 """The same for all, so that they differ in the sampler alone."""
 
@@ -179,11 +179,12 @@ def _judged(judge: td.DiffusionLM, texts: Tensor) -> tuple[float, float, float]:
     return (
         float(per_text.mean()),
         float(per_text.std() / math.sqrt(len(per_text))),
-        sum(_entropy(row) for row in texts[:, GIVEN:]) / len(texts),
+        sum(entropy(row) for row in texts[:, GIVEN:]) / len(texts),
     )
 
 
-def _entropy(tokens: Tensor) -> float:
+def entropy(tokens: Tensor) -> float:
+    """Of the tokens of one text, in nats."""
     share = tokens.bincount().double() / len(tokens)
     return float(torch.special.entr(share).sum())
 
@@ -211,15 +212,30 @@ def _tell(points: list[Point], real: Point, command: str, texts: int, save: Path
         f"{machine()}. Command: `{command}`",
         f"{texts} texts, {GIVEN} tokens of each given. The text itself: {real.nll:.3f} ± {real.error:.3f} "
         f"nats per token before the judge, entropy {real.entropy:.2f}.",
+        f"The fastest setting of each model that loses at most {LOSS:.0%} to one token a step "
+        f"(first-hitting, which is exact) and stays within {DRIFT} nats of its entropy:",
     ]
-    for model in dict.fromkeys(point.model for point in points):
+    models = list(dict.fromkeys(point.model for point in points))
+    parts += ["\n".join(_winner(points, model) for model in models), f"![The frontier]({FIGURE})"]
+    for model in models:
         own = sorted((p for p in points if p.model == model), key=lambda p: p.calls)
         parts += [f"## {model}", _table(own, _reference(points, model))]
     text = "\n\n".join(parts) + "\n"
     print(text)
     if save is not None:
         save.write_text(text, encoding="utf-8")
-        scatter(points, real, save.with_suffix(".png"))
+        scatter(points, real, save.with_name(FIGURE))
+
+
+def _winner(points: list[Point], model: str) -> str:
+    """The fastest setting of a model within the limits, in one line."""
+    reference = _reference(points, model)
+    best = min((p for p in points if p.model == model and within(p, reference)), key=lambda p: p.seconds)
+    return (
+        f"- **{model}**: {best.setting}; {best.calls:.0f} calls, {1000 * best.seconds:.0f} ms a text, "
+        f"{best.nll:.3f} nats per token, entropy {best.entropy:.2f}. One token a step: "
+        f"{1000 * reference.seconds:.0f} ms, {reference.nll:.3f} nats, entropy {reference.entropy:.2f}."
+    )
 
 
 def _table(points: list[Point], reference: Point) -> str:

@@ -150,12 +150,17 @@ def _measured(data: str, folder: Path, windows: int, samples: int) -> float:
 
 
 def nats_per_token(lm: td.DiffusionLM, tokens: torch.Tensor, samples: int) -> float:
-    """The bound of a text, or its exact likelihood where the network has one, the first token given."""
+    """The mean over the windows, their first token given."""
     scored = torch.ones_like(tokens, dtype=torch.bool)
     scored[:, 0] = False
+    return float(nats(lm, tokens, scored, samples).sum()) / int(scored.sum())
+
+
+def nats(lm: td.DiffusionLM, tokens: torch.Tensor, scored: torch.Tensor, samples: int = 1) -> torch.Tensor:
+    """The bound of each text, or its exact likelihood where the network has one."""
     objective = NextToken() if lm.denoiser.next_token else None
-    total = sum(
-        float(
+    return torch.cat(
+        [
             td.nelbo(
                 lm.denoiser,
                 part,
@@ -164,11 +169,10 @@ def nats_per_token(lm: td.DiffusionLM, tokens: torch.Tensor, samples: int) -> fl
                 editable=here,
                 objective=objective,
                 generator=torch.Generator().manual_seed(0),
-            ).mean.sum()
-        )
-        for part, here in zip(tokens.split(16), scored.split(16), strict=True)
+            ).mean
+            for part, here in zip(tokens.split(16), scored.split(16), strict=True)
+        ]
     )
-    return total / int(scored.sum())
 
 
 def test_windows(lm: td.DiffusionLM, data: str, count: int) -> torch.Tensor:

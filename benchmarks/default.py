@@ -11,12 +11,11 @@ from pathlib import Path
 
 import torch
 import tyro
-from bounds import test_windows
+from bounds import nats, test_windows
 from frontier import entropy
 from timing import machine
 
 import textdiffusion as td
-from textdiffusion.objectives import NextToken
 
 LENGTH, GIVEN = 100, 12
 
@@ -40,13 +39,13 @@ def main(
         for rate in (1, 2, 4, 8):
             found = lm.generate(prompts, length=LENGTH, seed=seed, sampler=sampler, tokens_per_step=rate)
             judged = [_nats(reader, text.prompt, text.text) for text in found]
-            nats = statistics.mean(judged)
+            mean = statistics.mean(judged)
             error = statistics.stdev(judged) / len(judged) ** 0.5
-            first = first or nats
+            first = first or mean
             spread = statistics.mean(entropy(torch.tensor(text.token_ids)) for text in found)
             lines.append(
-                f"| {sampler}, {rate} a step | {found[0].nfe} | {nats:.3f} ± {error:.3f} "
-                f"| {100 * (nats / first - 1):+.1f} % | {spread:.2f} |"
+                f"| {sampler}, {rate} a step | {found[0].nfe} | {mean:.3f} ± {error:.3f} "
+                f"| {100 * (mean / first - 1):+.1f} % | {spread:.2f} |"
             )
             print(lines[-1], flush=True)
     command = f"python benchmarks/default.py --data STORIES --model {Path(model).name} --texts {texts}"
@@ -63,15 +62,7 @@ def _nats(judge: td.DiffusionLM, prompt: str, text: str) -> float:
     given, whole = (judge.format.prompt(each) for each in (prompt, prompt + text))
     tokens = torch.tensor([whole[: judge.longest]])
     scored = torch.arange(tokens.shape[1])[None] >= len(given)
-    found = td.nelbo(
-        judge.denoiser,
-        tokens,
-        mask_id=judge.format.mask_id,
-        samples=1,
-        editable=scored,
-        objective=NextToken(),
-    )
-    return float(found.mean) / max(1, int(scored.sum()))
+    return float(nats(judge, tokens, scored)) / max(1, int(scored.sum()))
 
 
 if __name__ == "__main__":

@@ -13,22 +13,21 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
-from bounds import AUTOREGRESSIVE, NEXT_TOKEN, QUIET, test_windows, tokenizer_of, train_to, trained
+from bounds import AUTOREGRESSIVE, NEXT_TOKEN, QUIET, nats, test_windows, tokenizer_of, train_to, trained
 from halves import half
-from plots import scatter
+from plots import Point, scatter
 from timing import machine
 from torch import Tensor
 
 import textdiffusion as td
 from textdiffusion.canvas import Canvas
 from textdiffusion.generation import denoise
-from textdiffusion.objectives import NextToken
 from textdiffusion.randomness import RowGenerator
 
 GIVEN, LOSS, DRIFT = 16, 0.05, 0.05
@@ -36,24 +35,6 @@ JUDGE = {"hidden_size": 320, "num_hidden_layers": 6, "num_attention_heads": 5, "
 REFERENCE, FIGURE = "first-hitting", "frontier.png"
 FILTER = {"temperature": 1.0, "top_k": 0, "top_p": 0.9}
 """The same for all, so that they differ in the sampler alone."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """What one setting of one model reached."""
-
-    model: str
-    setting: str
-    calls: float
-    """Network calls for a text."""
-    seconds: float
-    """For a text, all texts of a batch written at once."""
-    nll: float
-    """Nats per token before the judge, given all tokens before it."""
-    error: float
-    """Its standard error over the texts."""
-    entropy: float
-    """Of the tokens of a text, in nats; the mean over the texts."""
 
 
 def main(
@@ -163,19 +144,7 @@ def _judged(judge: td.DiffusionLM, texts: Tensor) -> tuple[float, float, float]:
     """Nats per written token with the standard error, and the entropy of the tokens of a text."""
     scored = torch.zeros_like(texts, dtype=torch.bool)
     scored[:, GIVEN:] = True
-    per_text = torch.cat(
-        [
-            td.nelbo(
-                judge.denoiser,
-                part,
-                mask_id=judge.format.mask_id,
-                samples=1,
-                editable=here,
-                objective=NextToken(),
-            ).mean
-            for part, here in zip(texts.split(16), scored.split(16), strict=True)
-        ]
-    ) / (texts.shape[1] - GIVEN)
+    per_text = nats(judge, texts, scored) / (texts.shape[1] - GIVEN)
     return (
         float(per_text.mean()),
         float(per_text.std() / math.sqrt(len(per_text))),

@@ -1,8 +1,8 @@
-"""The picture of a frontier."""
+"""The points of a frontier, and their picture."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import matplotlib
 
@@ -10,18 +10,25 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 
-class Measured(Protocol):
-    """A setting of a model, and what it reached."""
+@dataclass(frozen=True)
+class Point:
+    """What one setting of one model reached."""
 
     model: str
     setting: str
     calls: float
+    """Network calls for a text."""
     seconds: float
+    """For a text, all texts of a batch written at once."""
     nll: float
+    """Nats per token before the judge, given all tokens before it."""
     error: float
+    """Its standard error over the texts."""
+    entropy: float
+    """Of the tokens of a text, in nats; the mean over the texts."""
 
 
-def scatter(points: Sequence[Measured], real: Measured, path: Path) -> None:
+def scatter(points: Sequence[Point], real: Point, path: Path) -> None:
     """Nats before the judge against calls and against seconds; one colour a model, one line its frontier."""
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
     for axes, axis in zip(panels, ("calls", "seconds"), strict=True):
@@ -42,9 +49,9 @@ def scatter(points: Sequence[Measured], real: Measured, path: Path) -> None:
     plt.close(figure)
 
 
-def _frontier(points: Sequence[Measured], axis: str) -> list[Measured]:
+def _frontier(points: Sequence[Point], axis: str) -> list[Point]:
     """Those than which none is both cheaper and better."""
-    found: list[Measured] = []
+    found: list[Point] = []
     for point in sorted(points, key=lambda p: getattr(p, axis)):
         if not found or point.nll < found[-1].nll:
             found.append(point)

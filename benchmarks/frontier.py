@@ -66,7 +66,10 @@ def main(
                 lines.write(json.dumps(asdict(point)) + "\n")
             print(point, flush=True)
     real = Point("the text itself", "", 0.0, 0.0, *_judged(judge, windows))
-    command = f"python benchmarks/frontier.py --data STORIES --seed {seed} --texts {texts} --batch {batch} --top-p {top_p}"
+    command = (
+        f"python benchmarks/frontier.py --data STORIES --seed {seed} --texts {texts} --batch {batch} "
+        f"--top-p {top_p}"
+    )
     _tell(list(points.values()), real, command, texts, save)
 
 

@@ -24,7 +24,6 @@ from timing import machine
 import textdiffusion as td
 from textdiffusion.data.packing import pack_blocks
 from textdiffusion.data.sources import read_documents
-from textdiffusion.objectives import NextToken
 from textdiffusion.training import TrainingRecipe
 from textdiffusion.training.recipe import read_recipe
 from textdiffusion.training.resume import last_checkpoint
@@ -158,16 +157,14 @@ def nats_per_token(lm: td.DiffusionLM, tokens: torch.Tensor, samples: int) -> fl
 
 def nats(lm: td.DiffusionLM, tokens: torch.Tensor, scored: torch.Tensor, samples: int = 1) -> torch.Tensor:
     """The bound of each text, or its exact likelihood where the network has one."""
-    objective = NextToken() if lm.denoiser.next_token else None
     return torch.cat(
         [
             td.nelbo(
                 lm.denoiser,
                 part,
                 mask_id=lm.format.mask_id,
-                samples=1 if objective else samples,
+                samples=1 if lm.denoiser.next_token else samples,
                 editable=here,
-                objective=objective,
                 generator=torch.Generator().manual_seed(0),
             ).mean
             for part, here in zip(tokens.split(16), scored.split(16), strict=True)

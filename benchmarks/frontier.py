@@ -59,13 +59,13 @@ def main(
         for setting, options in _settings(name, windows.shape[1] - GIVEN).items():
             if (name, setting) in points:
                 continue
-            written, calls, seconds = _write(lm, windows, {**options, "top_p": top_p}, batch, seed)
-            point = Point(name, setting, calls, seconds, *_judged(judge, written))
+            written, calls, seconds = write(lm, windows, {**options, "top_p": top_p}, batch, seed)
+            point = Point(name, setting, calls, seconds, *judged(judge, written))
             points[name, setting] = point
             with kept.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(asdict(point)) + "\n")
             print(point, flush=True)
-    real = Point("the text itself", "", 0.0, 0.0, *_judged(judge, windows))
+    real = Point("the text itself", "", 0.0, 0.0, *judged(judge, windows))
     command = (
         f"python benchmarks/frontier.py --data STORIES --seed {seed} --texts {texts} --batch {batch} "
         f"--top-p {top_p}"
@@ -73,10 +73,15 @@ def main(
     _tell(list(points.values()), real, command, texts, save)
 
 
+def judge_of(runs: Path) -> Path:
+    """The folder of the judge."""
+    return runs / "judge"
+
+
 def _judge(data: str, runs: Path, steps: int) -> Path:
     changes = {"data": str(half(data, runs / "halves", 1)), "network": JUDGE, "steps": steps, "seed": 7}
-    train_to(runs / "judge", {**changes, **NEXT_TOKEN, **QUIET, **tokenizer_of(runs)})
-    return runs / "judge"
+    train_to(judge_of(runs), {**changes, **NEXT_TOKEN, **QUIET, **tokenizer_of(runs)})
+    return judge_of(runs)
 
 
 def _settings(model: str, room: int) -> dict[str, dict[str, Any]]:
@@ -106,7 +111,7 @@ def _settings(model: str, room: int) -> dict[str, dict[str, Any]]:
 
 
 @torch.inference_mode()
-def _write(
+def write(
     lm: td.DiffusionLM, windows: Tensor, options: Mapping[str, Any], batch: int, seed: int
 ) -> tuple[Tensor, float, float]:
     """The windows continued from their first tokens; calls and seconds for a text."""
@@ -143,7 +148,7 @@ def _counted(model: torch.nn.Module) -> Iterator[list[int]]:
         handle.remove()
 
 
-def _judged(judge: td.DiffusionLM, texts: Tensor) -> tuple[float, float, float]:
+def judged(judge: td.DiffusionLM, texts: Tensor) -> tuple[float, float, float]:
     """Nats per written token with the standard error, and the entropy of the tokens of a text."""
     scored = torch.zeros_like(texts, dtype=torch.bool)
     scored[:, GIVEN:] = True
@@ -175,7 +180,12 @@ def _reference(points: list[Point], model: str) -> Point:
 
 def within(point: Point, reference: Point) -> bool:
     """Whether a setting is as good as its reference, by the limits above."""
-    return point.nll <= (1.0 + LOSS) * reference.nll and abs(point.entropy - reference.entropy) <= DRIFT
+    return point.nll <= (1.0 + LOSS) * reference.nll and _steady(point, reference)
+
+
+def _steady(point: Point, reference: Point) -> bool:
+    """Whether the text is as varied: what repeats itself looks likely to a judge, and is not good."""
+    return abs(point.entropy - reference.entropy) <= DRIFT
 
 
 def _tell(points: list[Point], real: Point, command: str, texts: int, save: Path | None) -> None:
@@ -189,6 +199,7 @@ def _tell(points: list[Point], real: Point, command: str, texts: int, save: Path
     ]
     models = list(dict.fromkeys(point.model for point in points))
     parts += ["\n".join(_winner(points, model) for model in models), f"![The frontier]({FIGURE})"]
+    parts.append("Hollow: the entropy left the limit, so that no line goes through it.")
     for model in models:
         own = sorted((p for p in points if p.model == model), key=lambda p: p.calls)
         parts += [f"## {model}", _table(own, _reference(points, model))]
@@ -196,7 +207,7 @@ def _tell(points: list[Point], real: Point, command: str, texts: int, save: Path
     print(text)
     if save is not None:
         save.write_text(text, encoding="utf-8")
-        scatter(points, real, save.with_name(FIGURE))
+        scatter(points, real, save.with_name(FIGURE), fair=lambda p: _steady(p, _reference(points, p.model)))
 
 
 def _winner(points: list[Point], model: str) -> str:

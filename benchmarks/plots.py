@@ -1,6 +1,6 @@
 """The points of a frontier, and their picture."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter
 
 
 @dataclass(frozen=True)
@@ -28,25 +29,35 @@ class Point:
     """Of the tokens of a text, in nats; the mean over the texts."""
 
 
-def scatter(points: Sequence[Point], real: Point, path: Path) -> None:
-    """Nats before the judge against calls and against seconds; one colour a model, one line its frontier."""
+def scatter(points: Sequence[Point], real: Point, path: Path, *, fair: Callable[[Point], bool]) -> None:
+    """Nats before the judge against calls and against seconds; one colour a model, one line its frontier.
+
+    Settings that are not `fair` are hollow, and no line goes through them.
+    """
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
     for axes, axis in zip(panels, ("calls", "seconds"), strict=True):
         for number, model in enumerate(dict.fromkeys(point.model for point in points)):
             own = [point for point in points if point.model == model]
-            across = [getattr(point, axis) for point in own]
-            colour = f"C{number}"
-            axes.scatter(across, [point.nll for point in own], s=14, color=colour, alpha=0.55, label=model)
-            best = _frontier(own, axis)
-            axes.plot([getattr(p, axis) for p in best], [p.nll for p in best], color=colour, linewidth=1)
-        axes.axhline(real.nll, color="grey", linewidth=0.8, linestyle="--")
+            colour, good = f"C{number}", [point for point in own if fair(point)]
+            rest = [point for point in own if not fair(point)]
+            axes.scatter(*_places(good, axis), s=26, color=colour, label=model, zorder=3)
+            axes.scatter(*_places(rest, axis), s=14, facecolors="none", edgecolors=colour, linewidths=0.7)
+            axes.plot(*_places(_frontier(good, axis), axis), color=colour, linewidth=1)
+        axes.axhline(real.nll, color="grey", linewidth=0.8, linestyle="--", label="the text itself")
         axes.set_xscale("log")
         axes.set_xlabel({"calls": "network calls for a text", "seconds": "seconds for a text"}[axis])
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     panels[0].set_ylabel("nats per token before the judge")
-    panels[0].legend(fontsize=8)
+    panels[1].legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _places(points: Sequence[Point], axis: str) -> tuple[list[float], list[float]]:
+    return [getattr(point, axis) for point in points], [point.nll for point in points]
 
 
 def _frontier(points: Sequence[Point], axis: str) -> list[Point]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel, set_seed
 
 import textdiffusion as td
-from textdiffusion.denoisers.adapt import denoiser_of, set_block_size
+from textdiffusion.denoisers.adapt import denoiser_of, set_reading
 from textdiffusion.denoisers.int8 import quantise
 from textdiffusion.evaluation.speed import Cost
 
@@ -214,7 +214,7 @@ def _autoregressive(
 
     found: dict[str, Contestant] = {}
     for name, (whole, causal) in pairs.items():
-        set_block_size(causal, BLOCK)
+        set_reading(causal, block_size=BLOCK, shift=False)
         found[f"GPT-2, generate{name}"] = generate(causal)
         found[f"whole canvas in 8 steps{name}"] = _ours(whole, tokens, seed, "random", steps=8)
         for per_step in (8, 4, 2, 1):

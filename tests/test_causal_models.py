@@ -2,12 +2,14 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import (
     AutoModelForCausalLM,
@@ -22,9 +24,10 @@ from transformers import (
 )
 
 import textdiffusion as td
+from textdiffusion import published as publications
 from textdiffusion.checkpoint import load_checkpoint
 from textdiffusion.cli.main import main
-from textdiffusion.errors import IncompatibleError
+from textdiffusion.errors import SettingsError, UnknownNameError
 from textdiffusion.tokens import embeddings
 from textdiffusion.training.recipe import TrainingRecipe
 from textdiffusion.training.run import train
@@ -103,17 +106,12 @@ def test_the_architecture_decides_where_both_are_possible(tmp_path: Path, kind: 
     assert type(load_checkpoint(str(tmp_path)).model) is (kind if said else BertForMaskedLM)
 
 
-def test_what_only_predicts_the_next_token_must_first_be_trained(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+def test_diffusion_from_what_only_predicts_the_next_token_is_allowed_and_called_poor(
+    folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = td.load(str(folder), device="cpu")
-    with pytest.raises(IncompatibleError, match=f"train --model {folder} --objective block-nelbo"):
-        model.generate("the cat", length=4, sampler="confidence")
     code = main(["generate", "the cat", "--model", str(folder), "--length", "4", "--sampler", "confidence"])
-    assert code == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "cannot fill masks" in said
+    assert code == 0
+    assert "its text will be poor; use the sampler autoregressive" in caplog.text
 
 
 # -- as it is: the autoregressive baseline ---------------------------------------------------------------
@@ -174,13 +172,128 @@ def test_our_own_network_is_a_baseline_too_and_learns_to_denoise(tmp_path: Path)
     new = {"model": "", "tokenizer": str(tmp_path / "tokenizer"), "network": shape}
     model, _ = trained(tmp_path / "next-token-model", objective="next-token", **new)
     assert model.denoiser.next_token and model.generate("the cat", length=4).nfe == 4
-    with pytest.raises(IncompatibleError, match="cannot fill masks"):
-        model.generate("the cat", length=4, sampler="random")
     model, _ = trained(tmp_path / "next-token-model", objective="nelbo")
     assert not model.denoiser.next_token
+    assert model.denoiser.shift  # a habit that it keeps
     model.generate("the cat", length=4, sampler="random")
+    model, _ = trained(tmp_path / "nelbo-model", objective="nelbo-count", shift=False)
+    assert not model.denoiser.shift
 
 
-def test_whole_texts_are_nothing_for_what_sees_only_the_left(folder: Path) -> None:
-    with pytest.raises(IncompatibleError, match="cannot learn to fill whole texts"):
-        trained(folder, objective="nelbo")
+# -- whole texts -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shift", [None, True, False])
+def test_it_becomes_a_diffusion_model_of_whole_texts(folder: Path, shift: bool | None) -> None:
+    options = {"attention_annealing": 6, "attention_ramp": "cosine", "attention_per_row": shift is True}
+    model, said = trained(folder, objective="nelbo", shift=shift, **options)
+    assert "held out" in said
+    assert "sample:" in said
+    assert model.denoiser.block_size is None
+    assert model.denoiser.shift is (shift is not False)
+    written = model.generate("the cat", length=8, sampler="entropy", steps=4)
+    assert written.nfe == 4
+    assert model.format.mask_id not in written.token_ids
+    assert model.fill("the [MASK:2] sat").generated_tokens == 2
+
+
+def test_annealing_is_for_whole_texts(folder: Path) -> None:
+    with pytest.raises(SettingsError, match="reads blocks of 16; leave one of them out"):
+        trained(folder, objective="block-nelbo", attention_annealing=5)
+    with pytest.raises(
+        SettingsError, match="shift is False, but the objective next-token needs the contrary"
+    ):
+        trained(folder, objective="next-token", shift=False)
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+def test_from_nothing_in_an_architecture_of_transformers(tmp_path: Path, architecture: str) -> None:
+    tokenizer = like_gpt2()
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "initializer_range": 0.1}
+    new = {"model": "", "architecture": architecture, "tokenizer": str(tmp_path / "tokenizer")}
+    for objective, reading in (("next-token", (1, True)), ("nelbo", (None, True))):
+        place = tmp_path / objective / "start"
+        place.mkdir(parents=True)
+        model, _ = trained(place, objective=objective, network=shape, dropout=0.0, **new)
+        assert model.model.config.model_type == architecture
+        assert (model.denoiser.block_size, model.denoiser.shift) == reading
+        assert model.model.config.vocab_size % 8 == 0
+        assert model.generate("the cat", length=4).generated_tokens <= 4
+
+
+def test_unknown_architectures_and_shapes_are_refused(tmp_path: Path) -> None:
+    new: dict[str, Any] = {"model": "", "objective": "nelbo"}
+    with pytest.raises(UnknownNameError, match=r"no architecture named 'gpt-2'. Did you mean gpt2"):
+        trained(tmp_path / "a", architecture="gpt-2", **new)
+    with pytest.raises(SettingsError, match=r"unknown key 'network.n_layers'. Did you mean n_layer"):
+        trained(tmp_path / "b", architecture="gpt2", network={"n_layers": 2}, **new)
+
+
+# -- an existing token as the mask, and models that others published --------------------------------------
+
+
+def test_an_ordinary_token_may_be_the_mask(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tokenizer = like_gpt2()
+    mask = tokenizer("cat", add_special_tokens=False)["input_ids"][-1]
+    model, _ = trained(folder, objective="nelbo", mask_token_id=mask)
+    assert "the mask is the ordinary token" in caplog.text
+    assert model.format.mask_id == mask
+    assert model.model.config.vocab_size == len(tokenizer)  # nothing was added
+    assert mask not in model.generate("the", length=8).token_ids
+
+
+@pytest.mark.parametrize(
+    ("mask", "said"), [(10**6, "is outside the vocabulary"), (None, "already begins, ends or fills up texts")]
+)
+def test_what_cannot_be_the_mask(folder: Path, mask: int | None, said: str) -> None:
+    wrong = like_gpt2().eos_token_id if mask is None else mask
+    with pytest.raises(SettingsError, match=said) as caught:
+        trained(folder, objective="nelbo", mask_token_id=wrong)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_with_a_mask_keeps_it(folder: Path) -> None:
+    model, _ = trained(folder, objective="nelbo")
+    place = folder.parent / "nelbo-model"
+    with pytest.raises(SettingsError, match="the tokenizer's mask is '\\[MASK\\]'"):
+        load_checkpoint(str(place), mask_id=5)
+    assert load_checkpoint(str(place), mask_id=model.format.mask_id).tokenizer.mask_token == "[MASK]"
+
+
+def test_a_checkpoint_under_the_names_of_diffugpt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its weights are called denoise_model and embed_tokens, and an ordinary token is its mask."""
+    tokenizer = like_gpt2()
+    place = saved(tmp_path / "diffugpt", gpt2(tokenizer), tokenizer)
+    plain = AutoModelForCausalLM.from_pretrained(place).eval()
+    state = {
+        name.replace("transformer.wte.", "embed_tokens.").replace("transformer.", "denoise_model."): value
+        for name, value in plain.state_dict().items()
+    }
+    state["lm_head.weight"] = state["lm_head.weight"].clone()
+    save_file(state, place / "model.safetensors", metadata={"format": "pt"})
+    row = next(iter(publications._BY_FIRST_NAME.values()))
+    monkeypatch.setitem(publications._BY_FIRST_NAME, "denoise_model.", replace(row, mask_id=7))
+    model = td.load(str(place), device="cpu")
+    assert (model.denoiser.block_size, model.denoiser.shift, model.format.mask_id) == (None, True, 7)
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(model.model.state_dict()[name], value)
+    text = torch.tensor([[3, 5, 7, 9]])
+    seen = torch.ones(1, 1, 4, 4, dtype=torch.bool)
+    with torch.no_grad():
+        expected = plain(text, attention_mask=seen).logits[:, :-1]
+        torch.testing.assert_close(model.denoiser(text, torch.zeros(1, 1))[:, 1:], expected)
+    written = model.generate("the cat", length=6, steps=3)
+    assert written.nfe <= 3
+    assert 7 not in written.token_ids
+    trained_on, _ = trained(place, objective="nelbo")
+    assert trained_on.format.mask_id == 7
+    assert "transformer.wte.weight" in load_file(tmp_path / "nelbo-model" / "model.safetensors")
+
+
+def test_diffullama_is_known_by_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = replace(publications._BY_NAME["diffusionfamily/diffullama"], mask_id=9)
+    monkeypatch.setitem(publications._BY_NAME, str(folder), row)
+    model = td.load(str(folder), device="cpu")
+    assert (model.denoiser.block_size, model.denoiser.shift, model.format.mask_id) == (None, True, 9)
+    assert model.generate("the cat", length=5, steps=2).nfe <= 2

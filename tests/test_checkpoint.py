@@ -25,7 +25,7 @@ from textdiffusion.checkpoint import (
     write_settings,
 )
 from textdiffusion.errors import CheckpointError, IncompatibleError, SettingsError, TextDiffusionError
-from textdiffusion.training.prepare import new_network
+from textdiffusion.training.network import new_network
 from textdiffusion.training.recipe import TrainingRecipe
 from textdiffusion.training.tokenizer import train_tokenizer
 

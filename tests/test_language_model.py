@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import textdiffusion as td
-from textdiffusion.checkpoint import Checkpoint, ModelSettings
-from textdiffusion.denoisers.adapt import set_block_size
+from textdiffusion.checkpoint import Checkpoint
+from textdiffusion.denoisers.adapt import set_reading
 from textdiffusion.errors import IncompatibleError, SettingsError
 from textdiffusion.language_model import DiffusionLM
-from textdiffusion.training.prepare import new_network
+from textdiffusion.model_settings import ModelSettings
+from textdiffusion.training.network import new_network
 from textdiffusion.training.recipe import TrainingRecipe
 from textdiffusion.training.tokenizer import train_tokenizer
 
@@ -28,7 +29,7 @@ def language_model(
 ) -> DiffusionLM:
     """A tiny model with random weights, which may love one token above all."""
     network = new_network(TrainingRecipe(network={**SHAPE, "tie_word_embeddings": False}), TOKENIZER).eval()
-    set_block_size(network, block_size)
+    set_reading(network, block_size=block_size, shift=False)
     if likes is not None:
         head = network.get_output_embeddings()
         assert isinstance(head, torch.nn.Linear)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from textdiffusion.training.prepare import new_network
+from textdiffusion.training.network import new_network
 from textdiffusion.training.recipe import TrainingRecipe
 from textdiffusion.training.tokenizer import train_tokenizer
 

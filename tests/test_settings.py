@@ -12,8 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textdiffusion.checkpoint import ModelSettings
 from textdiffusion.errors import SettingsError, UnknownNameError
+from textdiffusion.model_settings import ModelSettings
 from textdiffusion.schedules import SCHEDULES
 from textdiffusion.settings import from_mapping, read_mapping, to_mapping
 from textdiffusion.training.recipe import DECAYS, TrainingRecipe, read_recipe

@@ -14,7 +14,7 @@ from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from textdiffusion.errors import IncompatibleError, SettingsError
 from textdiffusion.tokens import TextFormat, ensure_mask
-from textdiffusion.training.prepare import new_network
+from textdiffusion.training.network import new_network
 from textdiffusion.training.recipe import TrainingRecipe
 from textdiffusion.training.tokenizer import SPECIAL, train_tokenizer
 

@@ -1,7 +1,7 @@
 """Who may look at whom: boolean masks, True where a query may see a key."""
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
@@ -31,6 +31,16 @@ def noisy_and_clean(
     noisy = torch.cat([same, before], dim=1)
     clean = torch.cat([torch.zeros_like(same), same | before], dim=1)
     return torch.cat([noisy, clean], dim=0)
+
+
+def opened(uniform: Float[Tensor, "#batch query key"], share: float) -> Bool[Tensor, "#batch query key"]:
+    """A position sees what stands before it, itself, and a `share` of what stands behind it, by chance.
+
+    Attention annealing of DiffuLLaMA (arXiv:2410.17891): 0 is causal, 1 sees all.
+    """
+    length = uniform.shape[-1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=uniform.device).tril()
+    return causal | (uniform < share)
 
 
 def combine(

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +34,13 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
-from .corruptions import CORRUPTIONS, Corruption
 from .denoisers import transformer  # registers our network with the Auto classes
-from .errors import CheckpointError, IncompatibleError, SettingsError
+from .errors import CheckpointError, IncompatibleError
+from .model_settings import ModelSettings
+from .published import published
 from .registry import did_you_mean
-from .schedules import SCHEDULES
 from .settings import from_mapping, to_mapping
-from .tokens import embeddings, ensure_mask
+from .tokens import embeddings, ensure_mask, name_mask
 
 logger = logging.getLogger(__name__)
 SETTINGS_FILE = "diffusion.json"
@@ -50,32 +50,6 @@ _TELLING_FILES = ("config.json", "tokenizer_config.json", "tokenizer.json")
 _A_SLIP = 0.8
 """How alike two names are when one is taken for the other with a slip or two of the finger."""
 DiffusionTransformerForMaskedLM = transformer.DiffusionTransformerForMaskedLM
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """What a diffusion model must say of itself beyond its network and tokenizer."""
-
-    noise: str = "absorbing"
-    """What struck tokens became in training."""
-    noise_schedule: str = "linear"
-    """alpha(t) of the training noise."""
-    noise_schedule_settings: Mapping[str, float] = field(default_factory=dict)
-    """The schedule's own settings, e.g. {"power": 3}."""
-    length: int | None = None
-    """Longest text seen in training, in tokens; the default canvas. The network's limit when left out."""
-    learns_end: bool = False
-    """Whether the end-of-text token was learnt, so that the model can end a text."""
-    decoding: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of a generation that suit this model; they yield to what the user says."""
-
-    def corruption(self, mask_id: int, vocab_size: int) -> Corruption:
-        """The forward process of the training."""
-        try:
-            schedule = SCHEDULES[self.noise_schedule](**self.noise_schedule_settings)
-        except TypeError as error:
-            raise SettingsError(f"noise schedule {self.noise_schedule}: {error}.") from None
-        return CORRUPTIONS[self.noise](mask_id, vocab_size, schedule)
 
 
 _PLAIN: Mapping[Any, ModelSettings] = {
@@ -94,27 +68,35 @@ class Checkpoint:
     settings: ModelSettings
 
 
-def load_checkpoint(name: str, *, dtype: str = "auto") -> Checkpoint:
+def load_checkpoint(name: str, *, dtype: str = "auto", mask_id: int | None = None) -> Checkpoint:
     """Load `starter`, a folder or a Hub id; weights from safetensors only, no code from the folder.
 
-    A causal language model gets a mask token if it has none: what is still to be written shows as masks.
+    A causal language model gets a mask token if it has none: what is still to be written shows as masks. With
+    `mask_id` an existing token serves as the mask.
 
     Raises:
         CheckpointError: nothing there, or something is missing, truncated or unsafe.
         IncompatibleError: no language model, or tokenizer and weights do not belong together.
+        SettingsError: `mask_id` cannot be the mask.
     """
     place = find(name)
     with quiet_transformers():
         tokenizer = _guarded(name, "tokenizer", lambda: AutoTokenizer.from_pretrained(place))
-        auto = _auto_class(_guarded(name, "config", lambda: AutoConfig.from_pretrained(place)))
-        settings = _read_settings(place, name, otherwise=_PLAIN[auto])
-        model, found = _guarded(
-            name,
-            "weights",
-            lambda: auto.from_pretrained(place, use_safetensors=True, dtype=dtype, output_loading_info=True),
+        config = _guarded(name, "config", lambda: AutoConfig.from_pretrained(place))
+        auto, foreign = _auto_class(config), _guarded(name, "weights", lambda: published(name, place, config))
+        settings = _read_settings(
+            place, name, otherwise=_PLAIN[auto] if foreign is None else foreign.settings
         )
+        options = {"use_safetensors": True, "dtype": dtype, "output_loading_info": True}
+        if foreign is not None:
+            options["key_mapping"] = foreign.names
+        model, found = _guarded(name, "weights", lambda: auto.from_pretrained(place, **options))
         _check_weights(name, found)
         check_vocabulary(model, tokenizer)
+        if foreign is not None:
+            foreign.adopt(model, tokenizer, mask_id)
+        elif mask_id is not None:
+            name_mask(tokenizer, mask_id)
         if auto is AutoModelForCausalLM:
             ensure_mask(model, tokenizer)
     return Checkpoint(model.eval(), tokenizer, settings)

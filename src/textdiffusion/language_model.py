@@ -8,7 +8,7 @@ from typing import Any, overload
 import torch
 
 from .canvas import Canvas
-from .checkpoint import Checkpoint, ModelSettings, load_checkpoint
+from .checkpoint import Checkpoint, load_checkpoint
 from .corruptions import Absorbing, Corruption, Mixture
 from .denoisers.adapt import denoiser_of
 from .denoisers.compiled import check_compiler, compile_for_generation
@@ -16,6 +16,7 @@ from .denoisers.int8 import quantise
 from .device import DEVICES, choose_device, emulates_bf16
 from .errors import SettingsError
 from .generation import Decoding, Frame, denoise
+from .model_settings import ModelSettings
 from .randomness import RowGenerator
 from .registry import Registry
 from .samplers import Sampler

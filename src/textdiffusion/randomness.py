@@ -97,7 +97,13 @@ class RowGenerator:
 
     def common(self, draw: int = 0) -> Float[Tensor, ""]:
         """One number in (0, 1) for the whole batch."""
-        return _unit(_mix(self.shared ^ _signed((draw + 1) * 0x2545F4914F6CDD1D)))
+        return self.common_uniform(1, draw)[0]
+
+    def common_uniform(self, columns: int, draw: int = 0) -> Float[Tensor, " columns"]:
+        """As `uniform`, the same numbers for the whole batch."""
+        key = self.shared ^ _signed((draw + 1) * 0x2545F4914F6CDD1D)
+        counter = torch.arange(columns, device=key.device) * _STRIDE
+        return _unit(_mix(key + counter))
 
 
 def draw_categorical(

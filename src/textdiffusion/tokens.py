@@ -1,5 +1,6 @@
 """What a tokenizer's special ids mean to diffusion: how texts begin, end, are hidden and are read back."""
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from .errors import IncompatibleError, SettingsError
 
+logger = logging.getLogger(__name__)
 MASK_TOKEN = "[MASK]"
 _HOLE = re.compile(r" ?(?:\[MASK(?::(\d+))?\]|_{2,})")
 _CJK = r"[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]"
@@ -202,6 +204,38 @@ def ensure_mask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> b
     if isinstance(head, nn.Linear) and head.weight is not embeddings(model).weight:
         head.weight.data[tokenizer.mask_token_id] = head.weight.data[:rows].mean(0)
     return True
+
+
+def name_mask(tokenizer: PreTrainedTokenizerBase, mask_id: int) -> None:
+    """Let an existing token serve as the mask, as checkpoints of others do; texts must not hold it.
+
+    Raises:
+        SettingsError: no such id, or it already means something else, or the tokenizer has another mask.
+    """
+    if tokenizer.mask_token_id == mask_id:
+        return
+    if tokenizer.mask_token_id is not None:
+        raise SettingsError(
+            f"mask_token_id is {mask_id}, but the tokenizer's mask is {tokenizer.mask_token!r} (id "
+            f"{tokenizer.mask_token_id}); leave mask_token_id out."
+        )
+    if not 0 <= mask_id < len(tokenizer):
+        raise SettingsError(
+            f"mask_token_id {mask_id} is outside the vocabulary of {len(tokenizer)} tokens; leave it out to "
+            "add a mask token."
+        )
+    token = tokenizer.convert_ids_to_tokens(mask_id)
+    if mask_id in tokenizer.all_special_ids:
+        raise SettingsError(
+            f"mask_token_id {mask_id} is {token!r}, which already begins, ends or fills up texts; the mask "
+            "must be an id of its own: leave it out to add one."
+        )
+    logger.warning(
+        "the mask is the ordinary token %r (id %d): where a text holds it, it is neither learnt nor written",
+        token,
+        mask_id,
+    )
+    tokenizer.add_special_tokens({"mask_token": token})
 
 
 def embeddings(model: PreTrainedModel) -> nn.Embedding:

@@ -13,7 +13,8 @@ from textdiffusion.evaluation.speed import Cost, race
 
 def test_speed_of_the_bundled_model(capsys: pytest.CaptureFixture[str]) -> None:
     flags = (
-        "--prompt Once --length 8 --rounds 2 --block-size 4 --samplers random threshold --caches none dual"
+        "--prompt Once --length 8 --steps 8 --rounds 2 --block-size 4 --samplers random threshold "
+        "--caches none dual"
     )
     assert main(["evaluate", "speed", *flags.split(), "--baseline", "starter", "--json"]) == 0
     rows = {row["name"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}

@@ -14,7 +14,6 @@ from torch import Tensor
 from textdiffusion.canvas import Canvas
 from textdiffusion.corruptions import Absorbing
 from textdiffusion.denoisers import Past, as_denoiser
-from textdiffusion.denoisers.masked_lm import MaskedLMDenoiser
 from textdiffusion.denoisers.own import OwnDenoiser
 from textdiffusion.denoisers.transformer import DiffusionTransformerConfig, DiffusionTransformerForMaskedLM
 from textdiffusion.errors import IncompatibleError, SettingsError
@@ -45,7 +44,7 @@ def denoiser(block_size: int | None, seed: int = 0) -> OwnDenoiser:
         block_size=block_size,
     )
     network = DiffusionTransformerForMaskedLM(config).eval()
-    return OwnDenoiser(MaskedLMDenoiser.of(network), network)
+    return OwnDenoiser.of(network)
 
 
 def canvas(lengths: Sequence[tuple[int, int]] = LENGTHS) -> Canvas:
@@ -219,7 +218,7 @@ class Counting(OwnDenoiser):
 
 def counting(block_size: int | None) -> Counting:
     plain = denoiser(block_size)
-    found = Counting(plain.whole, plain.network)
+    found = Counting(plain.model, plain.network)
     object.__setattr__(found, "read", [])
     return found
 

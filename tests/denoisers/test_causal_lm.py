@@ -29,7 +29,7 @@ from transformers import (
 )
 
 from textdiffusion.denoisers import Denoiser
-from textdiffusion.denoisers.adapt import denoiser_of, set_block_size, set_next_token
+from textdiffusion.denoisers.adapt import denoiser_of, set_reading
 from textdiffusion.denoisers.causal_lm import CausalLMDenoiser
 from textdiffusion.denoisers.masked_lm import MaskedLMDenoiser
 from textdiffusion.denoisers.own import OwnDenoiser
@@ -77,7 +77,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, PreTrainedMo
     for name, config in FAMILIES.items():
         folder: Path = tmp_path_factory.mktemp(name)
         fresh = network_of(config)
-        set_block_size(fresh, 4)
+        set_reading(fresh, block_size=4, shift=False)
         fresh.save_pretrained(folder)
         found[name] = AutoModelForCausalLM.from_pretrained(folder).eval()
     return found
@@ -96,7 +96,7 @@ def denoiser(family: str, networks: dict[str, PreTrainedModel]) -> CausalLMDenoi
 
 
 def with_blocks(network: PreTrainedModel, size: int | None) -> CausalLMDenoiser:
-    network.config.update({"diffusion_block_size": size})
+    set_reading(network, block_size=size, shift=False)
     found = denoiser_of(network)
     assert isinstance(found, CausalLMDenoiser)
     return found
@@ -114,8 +114,9 @@ def close(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
 
 
 def test_blocks_are_saved_with_the_network(networks: dict[str, PreTrainedModel], family: str) -> None:
-    assert networks[family].config.diffusion_block_size == 4
-    assert CausalLMDenoiser.of(networks[family]).block_size == 4
+    assert networks[family].config.diffusion == {"block_size": 4, "shift": False}
+    denoiser = CausalLMDenoiser.of(networks[family])
+    assert (denoiser.block_size, denoiser.shift) == (4, False)
 
 
 @torch.inference_mode()
@@ -221,7 +222,7 @@ def test_memory_of_some_texts(denoiser: CausalLMDenoiser, row: int) -> None:
 
 def test_nothing_behind_the_block_can_be_seen(denoiser: CausalLMDenoiser) -> None:
     past = denoiser.past(2, LENGTH)
-    with pytest.raises(IncompatibleError, match="sees nothing that stands behind its block"):
+    with pytest.raises(IncompatibleError, match="holds nothing behind what it reads"):
         denoiser.resume(past.at(0, reads=LENGTH), ids()[:, :4], NOW)
 
 
@@ -232,47 +233,45 @@ def test_longest_is_the_window_where_it_slides(denoiser: CausalLMDenoiser, famil
     assert denoiser.longest == (WINDOW if family in SLIDING else LONGEST)
 
 
-def test_a_plain_causal_network_must_first_be_trained() -> None:
+@torch.inference_mode()
+def test_as_it_was_made_it_says_the_next_token() -> None:
     denoiser = denoiser_of(network_of(FAMILIES["gpt2"]))
-    assert denoiser.block_size is None and denoiser.next_token
-    with pytest.raises(IncompatibleError, match="--objective block-nelbo") as caught:
-        denoiser(ids(), NOW)
-    assert "\n" not in str(caught.value)
-    with pytest.raises(IncompatibleError, match="cannot learn to fill whole texts"):
-        set_next_token(denoiser.network, False)
-    set_next_token(denoiser.network, True)
-    set_block_size(denoiser.network, 4)
-    set_next_token(denoiser.network, False)
-    assert not denoiser_of(denoiser.network).next_token
+    assert (denoiser.block_size, denoiser.shift, denoiser.next_token) == (1, True, True)
+    own = denoiser.network(input_ids=ids(), use_cache=False).logits  # type: ignore[attr-defined]
+    close(denoiser(ids(), NOW)[:, 1:], own[:, :-1])
+    set_reading(denoiser.network, block_size=4, shift=True)  # type: ignore[attr-defined]
+    assert not denoiser.next_token
+
+
+@torch.inference_mode()
+def test_it_may_see_all(networks: dict[str, PreTrainedModel], family: str) -> None:
+    denoiser, before = with_blocks(networks[family], None), ids(1)
+    after = before.clone()
+    after[0, -1] = (after[0, -1] - 4) % 45 + 5
+    assert bool(((denoiser(before, NOW[:1]) - denoiser(after, NOW[:1])).abs().amax(-1) > 1e-6).all())
 
 
 def test_our_own_network_takes_blocks_too() -> None:
     network = build()
-    set_block_size(network, 3)
+    set_reading(network, block_size=3, shift=False)
     assert denoiser_of(network).block_size == 3
-    set_block_size(nn.DataParallel(network), None)
+    set_reading(nn.DataParallel(network), block_size=None, shift=True)
     assert denoiser_of(network).block_size is None
+    assert denoiser_of(network).shift
 
 
 def test_our_own_network_notes_that_it_predicts_the_next_token(tmp_path: Path) -> None:
     network = build()
-    set_next_token(network, True)
+    set_reading(network, block_size=1, shift=True)
     network.save_pretrained(tmp_path)
     denoiser = denoiser_of(AutoModelForMaskedLM.from_pretrained(tmp_path))
-    assert isinstance(denoiser, OwnDenoiser) and denoiser.next_token
-    causal = torch.ones(4, 4).tril().bool().expand(2, -1, -1)
-    text = ids()[:, :4] % 30
-    denoiser(text, NOW, attend=causal)
-    for given_ in (None, text > -1):
-        with pytest.raises(IncompatibleError, match="cannot fill masks"):
-            denoiser(text, NOW, attend=given_)
-        with pytest.raises(IncompatibleError, match="cannot fill masks"):
-            denoiser.resume(denoiser.past(2, 4), text, NOW, attend=given_)
+    assert isinstance(denoiser, OwnDenoiser)
+    assert denoiser.next_token
 
 
 def wrong(config: PreTrainedConfig) -> Denoiser:
     network = network_of(config)
-    set_block_size(network, 4)
+    set_reading(network, block_size=4, shift=False)
     return denoiser_of(network)
 
 
@@ -309,11 +308,11 @@ def test_attention_without_masks_is_refused() -> None:
     network = network_of(FAMILIES["llama"])
     network.config._attn_implementation = "flash_attention_2"
     with pytest.raises(IncompatibleError, match="attn_implementation sdpa or eager"):
-        set_block_size(network, 4)
+        set_reading(network, block_size=4, shift=False)
 
 
 def test_masked_models_stay_what_they_are() -> None:
     network = BertForMaskedLM(BertConfig(**SMALL))
     assert isinstance(denoiser_of(network), MaskedLMDenoiser)
     with pytest.raises(IncompatibleError, match="BertForMaskedLM always sees both ways"):
-        set_block_size(network, 4)
+        set_reading(network, block_size=4, shift=False)

@@ -16,7 +16,7 @@ from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadMode
 
 import textdiffusion as td
 from textdiffusion.checkpoint import STARTER
-from textdiffusion.denoisers.adapt import denoiser_of, set_block_size
+from textdiffusion.denoisers.adapt import denoiser_of, set_reading
 from textdiffusion.denoisers.base import CachingDenoiser
 from textdiffusion.denoisers.compiled import check_compiler, compile_for_generation, compile_for_training
 from textdiffusion.denoisers.transformer import DiffusionTransformerConfig, DiffusionTransformerForMaskedLM
@@ -75,7 +75,7 @@ def ours(**changes: Any) -> DiffusionTransformerForMaskedLM:
 def gpt2() -> GPT2LMHeadModel:
     config = GPT2Config(vocab_size=40, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0)
     network = GPT2LMHeadModel(config).eval()
-    set_block_size(network, 3)
+    set_reading(network, block_size=3, shift=False)
     return network
 
 

@@ -26,7 +26,7 @@ from transformers import (
 from textdiffusion.denoisers.masked_lm import MaskedLMDenoiser
 from textdiffusion.denoisers.transformer import DiffusionTransformerConfig
 from textdiffusion.errors import IncompatibleError
-from textdiffusion.training.prepare import set_dropout
+from textdiffusion.training.network import set_dropout
 
 VOCAB, PAD, LENGTH = 50, 1, 12
 SMALL: dict[str, Any] = {

@@ -16,7 +16,7 @@ from textdiffusion.errors import IncompatibleError
 from textdiffusion.mask_rates import StepRates, UniformRates
 from textdiffusion.tokens import TextFormat
 from textdiffusion.training.collate import IGNORED, CanvasCollator, DiffusionCollator
-from textdiffusion.training.prepare import new_network
+from textdiffusion.training.network import new_network
 from textdiffusion.training.tokenizer import train_tokenizer
 
 from .conftest import Recipe

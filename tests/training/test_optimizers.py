@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 from transformers import AutoModelForMaskedLM, PreTrainedTokenizerBase
 
+from textdiffusion.training.network import new_network
 from textdiffusion.training.optimizers import OPTIMIZERS, orthogonalised
-from textdiffusion.training.prepare import new_network
 
 from .conftest import Recipe
 

@@ -21,7 +21,7 @@ from textdiffusion.objectives import OBJECTIVES, Objective
 from textdiffusion.randomness import RowGenerator
 from textdiffusion.tokens import TextFormat
 from textdiffusion.training.collate import IGNORED, CanvasCollator
-from textdiffusion.training.prepare import new_network
+from textdiffusion.training.network import new_network
 from textdiffusion.training.recipe import TrainingRecipe
 from textdiffusion.training.run import _arguments
 from textdiffusion.training.trainer import DiffusionTrainer, RowOrder
@@ -98,7 +98,7 @@ def naive(name: str, trainer: DiffusionTrainer, batch: dict[str, Any]) -> torch.
     canvas = Canvas(clean, editable, valid)
     scores = trainer.objective(spy, trainer.corruption, canvas, batch["draws"])
     (xt,) = spy.seen
-    if trainer.objective.block_size is not None:
+    if name.startswith("block"):
         return by_blocks(trainer, canvas, xt[:, : clean.shape[1]])
     causal = torch.ones(clean.shape[1], clean.shape[1]).tril().bool()
     mask = (causal & valid[:, None])[:, None] if name == "next-token" else valid

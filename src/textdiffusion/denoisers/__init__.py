@@ -1,5 +1,5 @@
 """Denoisers: the adapters that let one loop run on any network. Only the light parts are imported here."""
 
-from .base import CachingDenoiser, Denoiser, FunctionDenoiser, Past, as_denoiser
+from .base import CachingDenoiser, Denoiser, FunctionDenoiser, Past, as_denoiser, before
 
-__all__ = ["CachingDenoiser", "Denoiser", "FunctionDenoiser", "Past", "as_denoiser"]
+__all__ = ["CachingDenoiser", "Denoiser", "FunctionDenoiser", "Past", "as_denoiser", "before"]

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 from ..errors import IncompatibleError, SettingsError
 from ..registry import did_you_mean
 from .base import Denoiser
-from .causal_lm import BLOCK_SIZE, CausalLMDenoiser, check_blocks, is_causal_lm
+from .causal_lm import READING, CausalLMDenoiser, check_masks, is_causal_lm
 from .masked_lm import MaskedLMDenoiser
 from .own import OwnDenoiser
 from .transformer import KERNELS, DiffusionTransformerForMaskedLM
@@ -20,30 +20,33 @@ def denoiser_of(model: nn.Module) -> Denoiser:
     Raises:
         IncompatibleError: it is no model of transformers, or one that remembers in a way of its own.
     """
-    network, whole = extract_model_from_parallel(model), MaskedLMDenoiser.of(model)
-    if isinstance(network, DiffusionTransformerForMaskedLM):
-        return OwnDenoiser(whole, network)
-    return CausalLMDenoiser.of(model) if is_causal_lm(whole.network) else whole
-
-
-def set_block_size(model: nn.Module, size: int | None) -> None:
-    """Let a network read blocks of `size` tokens from now on; saved with its configuration.
-
-    None lets our own network see both ways, and makes a causal language model plainly autoregressive.
-
-    Raises:
-        IncompatibleError: the network cannot read blocks.
-    """
     network = extract_model_from_parallel(model)
     if isinstance(network, DiffusionTransformerForMaskedLM):
-        network.config.block_size = size
+        return OwnDenoiser.of(model)
+    if isinstance(network, PreTrainedModel) and is_causal_lm(network):
+        return CausalLMDenoiser.of(model)
+    return MaskedLMDenoiser.of(model)
+
+
+def set_reading(model: nn.Module, *, block_size: int | None, shift: bool) -> None:
+    """Let a network read blocks of so many tokens, or see all (None), and say tokens in place or one ahead.
+
+    It is saved with the network's configuration. Blocks of one with a shift are an autoregressive network.
+
+    Raises:
+        IncompatibleError: the network cannot read so.
+    """
+    network = extract_model_from_parallel(model)
+    reading = {"block_size": block_size, "shift": shift}
+    if isinstance(network, DiffusionTransformerForMaskedLM):
+        network.config.update(reading)
     elif isinstance(network, PreTrainedModel) and is_causal_lm(network):
-        check_blocks(network)
-        network.config.update({BLOCK_SIZE: size})
-    else:
+        check_masks(network)
+        network.config.update({READING: reading})
+    elif block_size is not None or shift:
         raise IncompatibleError(
-            f"{type(network).__name__} always sees both ways and cannot read block by block; choose a causal "
-            "language model or our own network, or another objective."
+            f"{type(network).__name__} always sees both ways and says each token in its place: leave shift "
+            "out, and for blocks or next-token choose a causal language model or our own network."
         )
 
 
@@ -77,19 +80,3 @@ def set_attention(model: nn.Module, name: str) -> None:
             "leave it out."
         )
     network.config._attn_implementation = name
-
-
-def set_next_token(model: nn.Module, learns: bool) -> None:
-    """Note whether a network learns to predict the next token; saved with its configuration.
-
-    Raises:
-        IncompatibleError: a causal language model without blocks is to learn anything else.
-    """
-    network = extract_model_from_parallel(model)
-    if isinstance(network, DiffusionTransformerForMaskedLM):
-        network.config.next_token = learns
-    elif denoiser_of(network).next_token and not learns:
-        raise IncompatibleError(
-            f"{type(network).__name__} sees nothing to the right, so it cannot learn to fill whole texts; "
-            "train it with the objective block-nelbo, or with next-token as the baseline."
-        )

@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Int
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..errors import IncompatibleError
@@ -26,9 +27,17 @@ class Denoiser(ABC):
         return None
 
     @property
-    def next_token(self) -> bool:
-        """Whether the output at i - 1 says token i, so that texts can only be written from left to right."""
+    def shift(self) -> bool:
+        """Whether the network's output at i - 1 says token i (DiffuLLaMA, arXiv:2410.17891).
+
+        Adapters give the logits of token i at i all the same; the first of a text cannot be asked about.
+        """
         return False
+
+    @property
+    def next_token(self) -> bool:
+        """Whether it sees nothing but what stands before: an autoregressive network."""
+        return self.shift and self.block_size == 1
 
     @property
     def longest(self) -> int | None:
@@ -88,16 +97,31 @@ class CachingDenoiser(Denoiser):
         """Read `xt` from where `past` stands, remember it there, and answer as a call does, for `xt` alone.
 
         `attend` tells which of all tokens that may be seen are text: those of `past` and of `xt`. Query by
-        query it says all, and the network's own blocks are not kept.
+        query it says all, and the network's own blocks are not kept. With a shift the first token of `xt`
+        cannot be asked about.
         """
 
+    @abstractmethod
+    def follow(
+        self,
+        past: Past,
+        xt: Tokens,
+        t: Times,
+        *,
+        attend: Seen | None = None,
+        positions: Positions | None = None,
+    ) -> Float[Tensor, "batch vocab"]:
+        """Read `xt` as `resume` does, and answer for the token behind it; for networks with a shift alone."""
 
-def only_next_token(name: str) -> IncompatibleError:
-    """For a network that is asked about tokens in place, and has learnt to predict the next one."""
-    return IncompatibleError(
-        f"{name} has learnt to predict the next token and cannot fill masks: use the sampler autoregressive, "
-        f"or train it first (`textdiffusion train --model {name} --objective block-nelbo ...`)."
-    )
+
+def before(where: Where) -> Where:
+    """The places whose outputs say the tokens at `where`, if the output at i - 1 says token i."""
+    return torch.cat([where[:, 1:], torch.zeros_like(where[:, :1])], dim=1)
+
+
+def last_place(xt: Tokens) -> Where:
+    """The last token of each row."""
+    return (torch.arange(xt.shape[1], device=xt.device) == xt.shape[1] - 1).expand_as(xt)
 
 
 @dataclass(frozen=True)

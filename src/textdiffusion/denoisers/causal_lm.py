@@ -1,7 +1,8 @@
-"""Any causal language model of transformers as a denoiser that reads block by block, with an exact memory.
+"""Any causal language model of transformers as a denoiser: who sees whom is told to it query by query.
 
-Position i of the noisy text says token i in place, without the shift of next-token prediction, as block
-diffusion models are trained (BD3-LM, arXiv:2503.09573; SDAR, arXiv:2510.06303).
+It sees all (DiffuLLaMA, arXiv:2410.17891), or block by block with an exact memory (BD3-LM, arXiv:2503.09573),
+or as it was made, which is blocks of one token. The output at i - 1 says token i, as it has learnt to, unless
+it was trained to say it in place (SDAR, arXiv:2510.06303).
 """
 
 import inspect
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import extract_model_from_parallel
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
@@ -19,12 +20,13 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from ..attention import block_causal, combine
 from ..errors import IncompatibleError
 from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
-from .base import CachingDenoiser, Past, Seen, only_next_token
+from .base import CachingDenoiser, Past, Seen, last_place
 from .compiled import uncompiled
 from .masked_lm import logits_of
 
-BLOCK_SIZE = "diffusion_block_size"
-"""Key of config.json under which a causal network keeps the size of its blocks."""
+READING = "diffusion"
+"""Key of config.json under which a causal network keeps `block_size` and `shift` if it learnt to denoise."""
+_AS_MADE: Mapping[str, Any] = {"block_size": 1, "shift": True}
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,13 @@ class CausalLMDenoiser(CachingDenoiser):
 
     @property
     def block_size(self) -> int | None:
-        """Tokens in a block; None for a network that was not yet trained on blocks."""
-        size: int | None = vars(self.network.config).get(BLOCK_SIZE)
+        size: int | None = self._reading()["block_size"]
         return size
 
     @property
-    def next_token(self) -> bool:
-        return self.block_size is None
+    def shift(self) -> bool:
+        learnt: bool = self._reading()["shift"]
+        return learnt
 
     @property
     def longest(self) -> int | None:
@@ -112,13 +114,9 @@ class CausalLMDenoiser(CachingDenoiser):
         positions: Positions | None = None,
         where: Where | None = None,
     ) -> Logits:
-        """As every denoiser; an `attend` for each query is taken as it is, else the blocks are kept.
-
-        Raises:
-            IncompatibleError: the network has no blocks, and `attend` does not say what each query may see.
-        """
-        inputs = self._inputs(xt, 0, attend, positions)
-        return logits_of(self.model, self.network, {**inputs, "use_cache": False}, where)
+        """As every denoiser; an `attend` for each query is taken as it is, else the blocks are kept."""
+        inputs = {**self._inputs(xt, 0, attend, positions), "use_cache": False}
+        return logits_of(self.model, self.network, inputs, where, self.shift)
 
     def past(self, batch: int, length: int) -> Remembered:
         return Remembered(DynamicCache())
@@ -133,15 +131,34 @@ class CausalLMDenoiser(CachingDenoiser):
         positions: Positions | None = None,
         where: Where | None = None,
     ) -> Logits:
+        inputs = self._resumed(past, xt, attend, positions)
+        with uncompiled():
+            return logits_of(self.network, self.network, inputs, where, self.shift)
+
+    def follow(
+        self,
+        past: Past,
+        xt: Tokens,
+        t: Times,
+        *,
+        attend: Seen | None = None,
+        positions: Positions | None = None,
+    ) -> Float[Tensor, "batch vocab"]:
+        inputs = self._resumed(past, xt, attend, positions)
+        with uncompiled():
+            return logits_of(self.network, self.network, inputs, last_place(xt), shift=False)
+
+    def _resumed(
+        self, past: Past, xt: Tokens, attend: Seen | None, positions: Positions | None
+    ) -> dict[str, Any]:
         assert isinstance(past, Remembered)
         if past.reads > past.start + xt.shape[1]:
             raise IncompatibleError(
-                "a causal language model sees nothing that stands behind its block; sample with exact blocks."
+                "the memory of a causal language model holds nothing behind what it reads: leave the dual "
+                "cache out; the prefix cache reads what stands behind at every call."
             )
         inputs = self._inputs(xt, past.start, attend, positions)
-        inputs |= {"past_key_values": past.cut(), "use_cache": True}
-        with uncompiled():
-            return logits_of(self.network, self.network, inputs, where)
+        return inputs | {"past_key_values": past.cut(), "use_cache": True}
 
     def _inputs(
         self, xt: Tokens, start: int, attend: Seen | None, positions: Positions | None
@@ -156,9 +173,11 @@ class CausalLMDenoiser(CachingDenoiser):
         return {"input_ids": xt, "attention_mask": _as_taken(self.network, seen), "position_ids": positions}
 
     def _pattern(self, start: int, stop: int, device: torch.device) -> Bool[Tensor, "query key"]:
-        if self.block_size is None:
-            raise only_next_token(self.network.name_or_path or "MODEL")
-        return block_causal(stop, self.block_size, device, start=start)
+        return block_causal(stop, self.block_size or stop, device, start=start)
+
+    def _reading(self) -> Mapping[str, Any]:
+        said: Mapping[str, Any] = vars(self.network.config).get(READING, _AS_MADE)
+        return said
 
 
 def is_causal_lm(network: PreTrainedModel) -> bool:
@@ -168,17 +187,18 @@ def is_causal_lm(network: PreTrainedModel) -> bool:
 
 
 @torch.no_grad()
-def check_blocks(network: PreTrainedModel) -> None:
+def check_masks(network: PreTrainedModel) -> None:
     """Raise IncompatibleError unless a token sees a later one where the mask says so, and only there.
 
     Not every family honours a mask for each query: some keep a causal mask of their own beside it.
     """
     denoiser, training = CausalLMDenoiser.of(network), network.training
-    device = network.device
+    device, said_at = network.device, int(denoiser.shift)
     text, now = torch.tensor([[0, 1], [0, 2]], device=device), torch.zeros(2, 1, device=device)
     all_seen = torch.ones(2, 2, 2, dtype=torch.bool, device=device)
     network.eval()
-    open_, closed = (denoiser(text, now, attend=seen)[:, 0].float() for seen in (all_seen, all_seen.tril()))
+    masks = (all_seen, all_seen.tril())
+    open_, closed = (denoiser(text, now, attend=seen)[:, said_at].float() for seen in masks)
     network.train(training)
     if bool((open_[0] == open_[1]).all()) or not torch.allclose(closed[0], closed[1], atol=1e-3, rtol=1e-3):
         raise _incompatible(network, "its attention does not obey a mask for each query")
@@ -209,7 +229,7 @@ def _layers(network: PreTrainedModel) -> list[Any]:
 
 
 def _incompatible(network: PreTrainedModel, reason: str) -> IncompatibleError:
-    return IncompatibleError(f"{type(network).__name__} cannot be read block by block: {reason}.")
+    return IncompatibleError(f"{type(network).__name__} cannot denoise: {reason}.")
 
 
 _FORMS: Mapping[str, Callable[[Tensor, torch.dtype], Tensor]] = {"sdpa": _as_it_is, "eager": _added}

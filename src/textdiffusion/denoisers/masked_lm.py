@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from ..errors import IncompatibleError
 from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
-from .base import Denoiser
+from .base import Denoiser, before
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class MaskedLMDenoiser(Denoiser):
             inputs["attention_mask"] = attend if attend.ndim == 2 else attend[:, None]
         if positions is not None and self.takes_positions:
             inputs["position_ids"] = positions + self.offset
-        return logits_of(self.model, self.network, inputs, where)
+        return logits_of(self.model, self.network, inputs, where, self.shift)
 
     @property
     def longest(self) -> int | None:
@@ -66,13 +66,16 @@ class MaskedLMDenoiser(Denoiser):
 
 
 def logits_of(
-    model: nn.Module, network: PreTrainedModel, inputs: Mapping[str, Any], where: Where | None
+    model: nn.Module, network: PreTrainedModel, inputs: Mapping[str, Any], where: Where | None, shift: bool
 ) -> Logits:
-    """Logits everywhere, or the rows ``logits[where]``; `model` is the network or a wrapper around it."""
+    """Logits everywhere, or the rows ``logits[where]``; `model` is the network or a wrapper around it.
+
+    With a `shift` the output at i - 1 says token i; of the first token nothing is known.
+    """
     if where is None:
         logits: Tensor = model(**inputs).logits
-        return logits
-    with _only_at(where, _last_mixing(network)):
+        return torch.cat([torch.zeros_like(logits[:, :1]), logits[:, :-1]], dim=1) if shift else logits
+    with _only_at(before(where) if shift else where, _last_mixing(network)):
         asked: Tensor = model(**inputs).logits
     return asked[0]
 

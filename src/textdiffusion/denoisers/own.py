@@ -1,13 +1,17 @@
 """Our own network as a denoiser: like any masked language model, and with a memory."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from accelerate.utils import extract_model_from_parallel
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
-from .base import CachingDenoiser, Past, Seen, only_next_token
+from .base import CachingDenoiser, Past, Seen, last_place
 from .compiled import uncompiled
-from .masked_lm import MaskedLMDenoiser, logits_of
+from .masked_lm import logits_of
 from .transformer import DiffusionTransformerForMaskedLM, KeyValues
 
 
@@ -15,9 +19,17 @@ from .transformer import DiffusionTransformerForMaskedLM, KeyValues
 class OwnDenoiser(CachingDenoiser):
     """A view of a `DiffusionTransformerForMaskedLM`."""
 
-    whole: MaskedLMDenoiser
-    """Calls the network on whole texts, however it is wrapped."""
+    model: nn.Module
+    """What is called on whole texts: the network, or the wrapper that a trainer put around it."""
     network: DiffusionTransformerForMaskedLM
+    """The network itself."""
+
+    @classmethod
+    def of(cls, model: nn.Module) -> "OwnDenoiser":
+        """The adapter for our own network, however it is wrapped."""
+        network = extract_model_from_parallel(model)
+        assert isinstance(network, DiffusionTransformerForMaskedLM)
+        return cls(model, network)
 
     def __call__(
         self,
@@ -28,8 +40,7 @@ class OwnDenoiser(CachingDenoiser):
         positions: Positions | None = None,
         where: Where | None = None,
     ) -> Logits:
-        self._check(attend)
-        return self.whole(xt, t, attend=attend, positions=positions, where=where)
+        return logits_of(self.model, self.network, _inputs(xt, attend, positions), where, self.shift)
 
     @property
     def block_size(self) -> int | None:
@@ -37,13 +48,14 @@ class OwnDenoiser(CachingDenoiser):
         return size
 
     @property
-    def next_token(self) -> bool:
-        learnt: bool = self.network.config.next_token
+    def shift(self) -> bool:
+        learnt: bool = self.network.config.shift
         return learnt
 
     @property
     def longest(self) -> int | None:
-        return self.whole.longest
+        limit: int = self.network.config.max_position_embeddings
+        return limit
 
     def past(self, batch: int, length: int) -> KeyValues:
         config, weight = self.network.config, self.network.model.embed_tokens.weight
@@ -64,12 +76,24 @@ class OwnDenoiser(CachingDenoiser):
         where: Where | None = None,
     ) -> Logits:
         assert isinstance(past, KeyValues)
-        self._check(attend)
-        inputs = {"input_ids": xt, "attention_mask": attend, "position_ids": positions, "past": past}
+        inputs = {**_inputs(xt, attend, positions), "past": past}
         with uncompiled():
-            return logits_of(self.network, self.network, inputs, where)
+            return logits_of(self.network, self.network, inputs, where, self.shift)
 
-    def _check(self, attend: Seen | None) -> None:
-        """Raise IncompatibleError where a network that predicts the next token is not told who sees whom."""
-        if self.next_token and (attend is None or attend.ndim < 3):
-            raise only_next_token(self.network.name_or_path or "MODEL")
+    def follow(
+        self,
+        past: Past,
+        xt: Tokens,
+        t: Times,
+        *,
+        attend: Seen | None = None,
+        positions: Positions | None = None,
+    ) -> Float[Tensor, "batch vocab"]:
+        assert isinstance(past, KeyValues)
+        inputs = {**_inputs(xt, attend, positions), "past": past}
+        with uncompiled():
+            return logits_of(self.network, self.network, inputs, last_place(xt), shift=False)
+
+
+def _inputs(xt: Tokens, attend: Seen | None, positions: Positions | None) -> dict[str, Any]:
+    return {"input_ids": xt, "attention_mask": attend, "position_ids": positions}

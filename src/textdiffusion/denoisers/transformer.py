@@ -96,7 +96,7 @@ class DiffusionTransformerConfig(PreTrainedConfig):  # type: ignore[misc, unused
     initializer_range: float = 0.02
     block_size: int | None = None
     """None sees both ways; n sees its own block of n tokens and all earlier ones (1 is causal)."""
-    next_token: bool = False
+    shift: bool = False
     """The output at i - 1 says token i, as under the objective next-token; else that at i does."""
     tie_word_embeddings: bool = True
     pad_token_id: int | None = None

@@ -11,7 +11,7 @@ from ..canvas import Canvas, check_ids
 from ..corruptions import Absorbing, Corruption
 from ..denoisers import Denoiser, as_denoiser
 from ..errors import SettingsError
-from ..objectives import BlockNelbo, CountNelbo, Objective
+from ..objectives import BlockNelbo, CountNelbo, NextToken, Objective
 from ..randomness import RowGenerator
 from ..shapes import PerText, Tokens, Where
 
@@ -41,9 +41,11 @@ def nelbo(
     """Negative evidence lower bound on log p(tokens), nats per sequence, each [batch].
 
     By default the count form (LLaDA, arXiv:2502.09992 eq. 6), which has the least variance, block by block
-    where the network reads blocks; `Nelbo()` gives the integral over time. `editable` (all by default) are
-    the tokens that are scored, given the others. The samples of each text are stratified, which makes the
-    standard error an upper estimate. Without a `generator` the draws are those of seed 0.
+    where the network reads blocks, and the exact likelihood where it predicts the next token; `Nelbo()` gives
+    the integral over time. `editable` are the tokens that are scored, given the others: by default all, but
+    the first where the network says each token from the one before it. The samples of each text are
+    stratified, which makes the standard error an upper estimate. Without a `generator` the draws are those of
+    seed 0.
 
     Raises:
         SettingsError: no ids, texts of no tokens, a mask where a token is scored, or too few samples.
@@ -54,16 +56,34 @@ def nelbo(
     source = torch.Generator().manual_seed(0) if generator is None else generator
     seeds = torch.randint(2**62, (len(tokens),), generator=source, device=source.device).tolist()
     network = as_denoiser(denoiser)
-    blocks = network.block_size
-    rule = objective or (CountNelbo() if blocks is None else BlockNelbo(blocks))
-    holes = torch.ones_like(tokens, dtype=torch.bool) if editable is None else editable
+    rule = objective or bound_of(network)
+    holes = _all_said(network, tokens) if editable is None else editable
     _check_scored(tokens, holes, mask_id)
+    if network.shift and bool(holes[:, 0].any()):
+        raise SettingsError(
+            "the first token is to be scored, but this network says each token from the one before it; leave "
+            "it out with editable."
+        )
     mean, error = torch.empty(2, len(tokens), dtype=torch.float64)
     for row, seed in enumerate(seeds):
         text = Canvas(tokens[row : row + 1].long(), holes[row : row + 1], torch.ones_like(holes[:1]))
         nats = _samples(rule, network, Absorbing(mask_id), text, samples, seed)
         mean[row], error[row] = nats.mean(), nats.std() / samples**0.5 if samples > 1 else torch.nan
     return Estimate(mean, error)
+
+
+def bound_of(network: Denoiser) -> Objective:
+    """What measures a network of this kind, with the least variance that is to be had."""
+    if network.next_token:
+        return NextToken()
+    return CountNelbo() if network.block_size is None else BlockNelbo(network.block_size)
+
+
+def _all_said(network: Denoiser, tokens: Tokens) -> Where:
+    """All tokens that the network can be asked about."""
+    said = torch.ones_like(tokens, dtype=torch.bool)
+    said[:, :1] = not network.shift
+    return said
 
 
 def _check_scored(tokens: Tokens, holes: Where, mask_id: int) -> None:

@@ -7,7 +7,6 @@ from torch import Tensor
 from ..attention import block_causal
 from ..canvas import Canvas
 from ..denoisers import CachingDenoiser
-from ..errors import SettingsError
 from ..shapes import Logits, Times, Tokens, Where
 from .memory import Stretch
 from .reading import Reading
@@ -21,16 +20,7 @@ class NextToken(Reading):
     """
 
     def __init__(self, denoiser: CachingDenoiser, canvas: Canvas) -> None:
-        """Begin with an empty memory.
-
-        Raises:
-            SettingsError: there is nothing to begin with.
-        """
-        if bool(canvas.editable[:, 0].any()):
-            raise SettingsError(
-                "nothing stands before the first token to write, and a network that predicts the next token "
-                "must begin with something; give a prompt."
-            )
+        """Begin with an empty memory."""
         self.denoiser, self.canvas = denoiser, canvas
         batch, width = canvas.tokens.shape
         self.past = denoiser.past(batch, width)
@@ -46,13 +36,11 @@ class NextToken(Reading):
         here = slice(min(self.known, self.column - 1), self.column)
         self.known = self.column
         causal = block_causal(self.column, 1, xt.device, start=here.start)
-        asked = torch.zeros_like(where[self.alive, here])
-        asked[:, -1] = where[self.alive, self.column]
-        return self.denoiser.resume(
+        logits = self.denoiser.follow(
             self.past.at(here.start),
             xt[self.alive, here],
             t[self.alive],
             attend=causal & self.canvas.valid[self.alive, None, : self.column],
             positions=self.canvas.positions[self.alive, here],
-            where=asked,
         )
+        return logits[where[self.alive, self.column]]

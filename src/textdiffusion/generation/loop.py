@@ -1,5 +1,6 @@
 """Backwards through time: the one loop that joins denoiser, corruption and sampler."""
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -21,9 +22,10 @@ from .autoregressive import NextToken
 from .decoding import Decoding
 from .frames import Frame
 from .memory import CACHES, Exact, check_stays, memory_for
-from .reading import Reading, reading_of
+from .reading import Anew, Reading, reading_of
 from .windows import Window, plan
 
+logger = logging.getLogger(__name__)
 EVEN = STEP_GRIDS["linear"]
 
 
@@ -62,22 +64,33 @@ def _check_room(denoiser: Denoiser, canvas: Canvas) -> None:
         raise SettingsError(
             f"a text of {width} tokens is longer than the network's {longest} positions; shorten it."
         )
+    if denoiser.shift and bool(canvas.editable[:, 0].any()):
+        raise SettingsError(
+            "nothing stands before the first token to write, and this network says each token where the one "
+            "before it stands; give a prompt."
+        )
 
 
 def _reading(
     denoiser: Denoiser, canvas: Canvas, decoding: Decoding, sampler: Sampler
 ) -> tuple[Reading, int | None]:
     """The way to ask the network, and the size of the blocks that it knows."""
-    if isinstance(denoiser, CachingDenoiser) and denoiser.next_token and decoding.block_size == 1:
-        if decoding.cache is not None and not isinstance(CACHES[decoding.cache], Exact):
-            raise IncompatibleError(
-                f"cache {decoding.cache}: a network that predicts the next token has an exact memory; leave "
-                "the cache out."
-            )
+    if not denoiser.next_token:
+        memory = memory_for(denoiser, sampler, decoding.cache)
+        return reading_of(denoiser, canvas, memory, decoding.refresh), denoiser.block_size
+    if decoding.cache is not None and not isinstance(CACHES[decoding.cache], Exact):
+        raise IncompatibleError(
+            f"cache {decoding.cache}: a network that predicts the next token has an exact memory; leave "
+            "the cache out."
+        )
+    if decoding.block_size == 1 and isinstance(denoiser, CachingDenoiser):
         check_stays(sampler)
         return NextToken(denoiser, canvas), 1
-    memory = memory_for(denoiser, sampler, decoding.cache)
-    return reading_of(denoiser, canvas, memory, decoding.refresh), denoiser.block_size
+    logger.warning(
+        "this network has learnt to predict the next token and never saw a mask: its text will be poor; use "
+        "the sampler autoregressive, or train it to denoise first"
+    )
+    return Anew(denoiser, canvas), None
 
 
 def _run(

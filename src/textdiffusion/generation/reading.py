@@ -86,9 +86,11 @@ class Remembering(Reading):
 
     def _read(self, to: Stretch, xt: Tokens, t: Times, where: Where) -> Logits:
         rows = slice(None) if len(self.some) == len(xt) else self.some
-        here, attend = slice(to.begin, to.end), self.canvas.attend
+        # With a shift the first token is said by the one before it, which is read again to say so.
+        begin = max(0, to.begin - 1) if self.denoiser.shift else to.begin
+        here, attend = slice(begin, to.end), self.canvas.attend
         return self.denoiser.resume(
-            self.past_of_some.at(to.begin, reads=to.reads),
+            self.past_of_some.at(begin, reads=to.reads),
             xt[rows, here],
             t[rows] if t.shape[1] == 1 else t[rows, here],
             attend=None if attend is None else attend[rows, : max(to.end, to.reads)],

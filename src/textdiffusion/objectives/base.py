@@ -37,6 +37,8 @@ class Objective(ABC):
 
     block_size: int | None = None
     """Tokens in a block that the network must see as one; None where it reads whole texts."""
+    shift: bool | None = None
+    """Whether the network's output at i - 1 must say token i; None where either will do."""
 
     @abstractmethod
     def __call__(
@@ -77,11 +79,15 @@ def needs_mask(objective: Objective, corruption: Corruption) -> None:
         )
 
 
+def ask(denoiser: Denoiser, canvas: Canvas, xt: Tokens, t: Times, asked: Where) -> Logits:
+    """The network's answers at `asked`, [asked, vocab]: the vocabulary head runs on no other position."""
+    return denoiser(xt, t, attend=canvas.attend, positions=canvas.positions, where=asked)
+
+
 @dataclass(frozen=True)
 class Reading:
     """The network's word at the asked positions, one row each."""
 
-    logits: Logits
     nll: PerAsked
     correct: Bool[Tensor, " asked"]
     asked: Where
@@ -90,9 +96,9 @@ class Reading:
     def of(
         cls, denoiser: Denoiser, corruption: Corruption, canvas: Canvas, xt: Tokens, t: Times, asked: Where
     ) -> "Reading":
-        """Ask about `asked` only: the vocabulary head runs on no other position."""
-        logits = denoiser(xt, t, attend=canvas.attend, positions=canvas.positions, where=asked)
-        return cls(logits, *corruption.nll(logits, canvas.tokens[asked]), asked)
+        """Ask about `asked` only."""
+        logits = ask(denoiser, canvas, xt, t, asked)
+        return cls(*corruption.nll(logits, canvas.tokens[asked]), asked)
 
     def scores(self, canvas: Canvas, loss: PerAsked, hit: Where) -> Scores:
         """Put the losses of the asked positions (one number each) back in their places."""

@@ -91,13 +91,23 @@ class BlockNelbo(Objective):
     def _reading(
         self, denoiser: Denoiser, corruption: Corruption, canvas: Canvas, xt: Tokens, t: Times, asked: Where
     ) -> Reading:
-        """Ask about noisy tokens of [x_t ; x_0]: one call, in which each block stands as in sampling."""
+        """Ask about noisy tokens of [x_t ; x_0]: one call, in which each block stands as in sampling.
+
+        With a shift the first token of a block is said by the last one before it, which is clean by then.
+        """
         pattern = noisy_and_clean(xt.shape[1], self.block_size, xt.device)
+        opens = torch.arange(xt.shape[1], device=xt.device) % self.block_size == 0
+        clean = asked & opens if denoiser.shift else torch.zeros_like(asked)
+        where, both = torch.cat([asked & ~clean, clean], dim=1), canvas.tokens.repeat(1, 2)
         logits = denoiser(
             torch.cat([xt, canvas.tokens], dim=1),
             torch.cat([t, torch.zeros_like(t)], dim=1),
             attend=pattern & canvas.valid.repeat(1, 2)[:, None, :],
             positions=canvas.positions.repeat(1, 2),
-            where=torch.cat([asked, torch.zeros_like(asked)], dim=1),
+            where=where,
         )
-        return Reading(logits, *corruption.nll(logits, canvas.tokens[asked]), asked)
+        nll, correct = corruption.nll(logits, both[where])
+        # The answers come row by row, first the noisy half and then the clean one.
+        number = (where.flatten().cumsum(0) - 1).view(len(xt), 2, -1)
+        order = torch.where(where[:, : xt.shape[1]], number[:, 0], number[:, 1])[asked]
+        return Reading(nll[order], correct[order], asked)

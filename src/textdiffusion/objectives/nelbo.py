@@ -9,7 +9,7 @@ from ..corruptions import Corruption
 from ..denoisers import Denoiser
 from ..errors import SettingsError
 from ..randomness import RowGenerator, move, random_subset
-from .base import Objective, Reading, Scores, needs_mask
+from .base import Objective, Reading, Scores, ask, needs_mask
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,13 @@ class Nelbo(Objective):
         hit = hit & canvas.editable
         xt = torch.where(hit, noised, canvas.tokens)
         asked = corruption.may_be_noise(xt) & canvas.editable
-        reading = Reading.of(denoiser, corruption, canvas, xt, t.float(), asked)
+        logits = ask(denoiser, canvas, xt, t.float(), asked)
+        reading = Reading(*corruption.nll(logits, canvas.tokens[asked]), asked)
         at = t.float().expand_as(canvas.tokens)[asked]
         if corruption.masks_only:  # there the bound is the weighted cross-entropy, which is at hand
             loss = corruption.schedule.weight(at) * reading.nll
         else:
-            loss = corruption.bound(reading.logits, canvas.tokens[asked], xt[asked], at)
+            loss = corruption.bound(logits, canvas.tokens[asked], xt[asked], at)
         return reading.scores(canvas, loss * (1.0 - self.time_floor), hit)
 
     def bound(self, corruption: Corruption) -> Objective:

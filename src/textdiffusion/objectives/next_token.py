@@ -7,7 +7,7 @@ import torch
 from ..attention import block_causal
 from ..canvas import Canvas
 from ..corruptions import Corruption
-from ..denoisers import Denoiser
+from ..denoisers import Denoiser, before
 from ..randomness import RowGenerator
 from .base import Objective, Reading, Scores
 
@@ -16,10 +16,12 @@ from .base import Objective, Reading, Scores
 class NextToken(Objective):
     """Exact negative log-likelihood of each editable token given the ones to its left; no noise at all.
 
-    The output at i - 1 is scored against token i, under a causal mask. A network that learnt this way and is
-    then trained to denoise, where position i says token i, has to learn the shift anew but keeps the rest
-    (DiffuLLaMA, arXiv:2410.17891, keeps the shift instead).
+    The output at i - 1 is scored against token i, under a causal mask. A network that is then trained to
+    denoise may keep that shift (DiffuLLaMA, arXiv:2410.17891), or has to learn anew to say token i at i.
     """
+
+    block_size = 1
+    shift = True
 
     def __call__(
         self, denoiser: Denoiser, corruption: Corruption, canvas: Canvas, generator: RowGenerator
@@ -28,10 +30,10 @@ class NextToken(Objective):
         causal = block_causal(length, 1, canvas.tokens.device)
         seen = causal.expand(batch, -1, -1) & canvas.valid[:, None, :]
         target = canvas.editable & (canvas.positions > 0)
-        ask = torch.cat([target[:, 1:], torch.zeros_like(target[:, :1])], dim=1)
+        ask = target if denoiser.shift else before(target)  # where the habit is yet to come: a causal start
         now = torch.zeros(batch, 1, device=canvas.tokens.device)
         logits = denoiser(canvas.tokens, now, attend=seen, positions=canvas.positions, where=ask)
-        reading = Reading(logits, *corruption.nll(logits, canvas.tokens[target]), target)
+        reading = Reading(*corruption.nll(logits, canvas.tokens[target]), target)
         # Every token is predicted without sight of itself, which is what a fully masked text means.
         return reading.scores(canvas, reading.nll, target)
 

@@ -7,30 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from huggingface_hub.errors import StrictDataclassError
 from rich.console import Console
 from torch.utils.data import Dataset, IterableDataset, Subset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from ..checkpoint import Checkpoint, ModelSettings, check_vocabulary, load_checkpoint, load_tokenizer
+from ..checkpoint import Checkpoint, load_checkpoint, load_tokenizer
 from ..corruptions import Mixture
 from ..data.clean import CleanedDocuments
 from ..data.formats import Repeats
 from ..data.packing import ARRANGEMENTS, TokenRows
 from ..data.sources import available_splits, read_documents
 from ..data.streaming import StreamedRows
-from ..denoisers.adapt import denoiser_of, set_attention, set_block_size, set_next_token
-from ..denoisers.transformer import DiffusionTransformerConfig, DiffusionTransformerForMaskedLM
+from ..denoisers.adapt import denoiser_of
 from ..errors import DataError, SettingsError
+from ..model_settings import ModelSettings
 from ..objectives import NextToken
-from ..registry import did_you_mean
-from ..tokens import TextFormat, add_mask, ensure_mask
+from ..tokens import TextFormat, ensure_mask, name_mask
+from .network import new_network, set_up
 from .recipe import TrainingRecipe
 from .tokenizer import train_tokenizer
 
-ATTENTION = "attn_implementation"
-"""Key of `network` that loaded networks of ours take too, since transformers does not save it."""
 _TOKENIZER_TEXTS = 20_000
 
 
@@ -83,20 +79,15 @@ def _checkpoint(
     )
     start = str(resume_from) if resume_from is not None else recipe.model
     if start:
-        loaded = load_checkpoint(start, dtype="float32")
+        loaded = load_checkpoint(start, dtype="float32", mask_id=recipe.mask_token_id)
         if ensure_mask(loaded.model, loaded.tokenizer):
             said = f"the tokenizer had no mask token; added {loaded.tokenizer.mask_token}"
             console.print(said, markup=False, highlight=False)
-        blocks = recipe.loss().block_size
-        if blocks != denoiser_of(loaded.model).block_size:
-            set_block_size(loaded.model, blocks)
-        set_next_token(loaded.model, isinstance(recipe.loss(), NextToken))
-        if recipe.dropout is not None:
-            set_dropout(loaded.model, recipe.dropout)
-        if ATTENTION in recipe.network:
-            set_attention(loaded.model, recipe.network[ATTENTION])
+        set_up(loaded.model, recipe)
         return Checkpoint(loaded.model.train(), loaded.tokenizer, settings)
     tokenizer = _tokenizer(recipe, texts, console)
+    if recipe.mask_token_id is not None:
+        name_mask(tokenizer, recipe.mask_token_id)
     return Checkpoint(new_network(recipe, tokenizer), tokenizer, settings)
 
 
@@ -114,51 +105,6 @@ def _tokenizer(recipe: TrainingRecipe, texts: Iterable[str], console: Console) -
     console.print(f"training a tokenizer of {recipe.vocab_size} tokens", highlight=False)
     sample = islice(iter(texts), _TOKENIZER_TEXTS)
     return train_tokenizer(sample, recipe.vocab_size, longest=recipe.length)
-
-
-def new_network(recipe: TrainingRecipe, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """Our own network in the recipe's shape, initialised from its seed.
-
-    Raises:
-        SettingsError: the network has no such setting, or not of that value.
-    """
-    add_mask(tokenizer)
-    known = [*DiffusionTransformerConfig().to_dict(), ATTENTION]
-    for name in recipe.network:
-        if name not in known:
-            raise SettingsError(f"unknown key 'network.{name}'.{did_you_mean(name, known)}")
-    fixed: dict[str, Any] = {
-        "vocab_size": -(-len(tokenizer) // 8) * 8,  # a multiple of 8 suits matrix kernels
-        "max_position_embeddings": max(recipe.length, 1024),
-        "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "mask_token_id": tokenizer.mask_token_id,
-        "block_size": recipe.loss().block_size,
-        "next_token": isinstance(recipe.loss(), NextToken),
-    }
-    torch.manual_seed(recipe.seed)
-    try:
-        config = DiffusionTransformerConfig(**{**fixed, **recipe.network})
-    except StrictDataclassError as error:
-        raise SettingsError(f"network {dict(recipe.network)}: {' '.join(str(error).split())}.") from None
-    network = DiffusionTransformerForMaskedLM(config)
-    check_vocabulary(network, tokenizer)
-    return network
-
-
-def set_dropout(model: PreTrainedModel, rate: float) -> None:
-    """Set every dropout of a network, in its modules and in its configuration."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = rate
-    rates = {key for key, value in model.config.to_dict().items() if isinstance(value, float)}
-    model.config.update({key: rate for key in rates if "dropout" in key})
-    for module in model.modules():
-        # Attention reads its rate from an attribute when it runs fused.
-        for name in ("dropout_prob", "attention_dropout", "dropout_rate"):
-            if isinstance(module.__dict__.get(name), float):
-                module.__dict__[name] = rate
 
 
 def _rows(

@@ -9,6 +9,7 @@ from typing import Any
 from ..corruptions import CORRUPTIONS
 from ..data.clean import TEXT_CLEANERS
 from ..data.packing import ARRANGEMENTS
+from ..denoisers.annealed import RAMPS
 from ..device import DEVICES
 from ..errors import SettingsError
 from ..generation import Decoding
@@ -69,10 +70,22 @@ class TrainingRecipe:
     """Folder or Hub id of the tokenizer for a new network; trained on the data when left out."""
     vocab_size: int = 4096
     """Tokens of a tokenizer that is trained."""
+    architecture: str = ""
+    """Kind of a new network: a model type of transformers, e.g. gpt2, llama or bert; our own if left out."""
     network: Mapping[str, Any] = field(default_factory=dict)
     """Shape of a new network, e.g. {hidden_size: 256, num_hidden_layers: 6}."""
     dropout: float | None = None
-    """Dropout of a loaded network; as it was when left out. 0 is faster, as attention can then run fused."""
+    """Dropout; as it was, or usual for the architecture, when left out. 0 lets attention run fused."""
+    mask_token_id: int | None = None
+    """Id of an existing token that serves as the mask; the tokenizer's own, or an added one, if left out."""
+    shift: bool | None = None
+    """Whether the output at i - 1 says token i; as the network has learnt it when left out."""
+    attention_annealing: int = 0
+    """Steps in which a network that saw the left alone comes to see both sides; 0 is at once."""
+    attention_ramp: str = "linear"
+    """How the share of what it sees to the right grows meanwhile: linear, cosine, quadratic or sqrt."""
+    attention_per_row: bool = False
+    """Draw what is seen to the right for each text; else it is the same for the whole batch."""
 
     # Noise and loss
     noise: str = "absorbing"
@@ -164,7 +177,7 @@ class TrainingRecipe:
         for name in ("length", "batch_size", "accumulation", "vocab_size", "log_every", "save_every", "keep"):
             if self.__dict__[name] < 1:
                 raise SettingsError(f"{name} is {self.__dict__[name]}; it must be at least 1.")
-        for name in ("prefix_length", "eval_every", "eval_rows", "sample_every"):
+        for name in ("prefix_length", "eval_every", "eval_rows", "sample_every", "attention_annealing"):
             if self.__dict__[name] < 0:
                 raise SettingsError(f"{name} is {self.__dict__[name]}; it must be 0 or more.")
         for name in ("ema", "validation_share", "causal_share", "warmup"):
@@ -212,6 +225,7 @@ class TrainingRecipe:
         _one_of("report_to", self.report_to, REPORTERS)
         _one_of("decay", self.decay, DECAYS)
         ARRANGEMENTS[self.arrange]
+        RAMPS[self.attention_ramp]
         CORRUPTIONS[self.noise]
         for step in self.clean:
             TEXT_CLEANERS[step]
@@ -225,7 +239,16 @@ class TrainingRecipe:
                 f"the objective {self.objective} chooses by measurements of held-out text, but eval_every "
                 f"is {self.eval_every} and eval_rows is {self.eval_rows}; both must be at least 1."
             )
+        if loss.shift is not None and self.shift not in (None, loss.shift):
+            raise SettingsError(
+                f"shift is {self.shift}, but the objective {self.objective} needs the contrary; leave it out."
+            )
         blocks = loss.block_size
+        if self.attention_annealing and blocks is not None:
+            raise SettingsError(
+                f"attention_annealing {self.attention_annealing} opens the attention to whole texts, but the "
+                f"objective {self.objective} reads blocks of {blocks}; leave one of them out."
+            )
         given = self.network.get("block_size", blocks)
         if given != blocks:
             raise SettingsError(

@@ -11,7 +11,7 @@ from rich.console import Console
 from safetensors import SafetensorError
 
 from ..checkpoint import quiet_transformers, save_checkpoint, write_settings
-from ..denoisers.adapt import check_attention
+from ..denoisers.adapt import check_attention, denoiser_of
 from ..denoisers.compiled import check_compiler, compile_for_training
 from ..device import choose_device
 from ..errors import SettingsError, TextDiffusionError, TrainingError
@@ -19,9 +19,10 @@ from ..language_model import DiffusionLM
 from .callbacks import Average, Report, Samples, StopOnInterrupt, StopWhenBroken
 from .collate import CanvasCollator
 from .levels import diagnose
+from .network import ATTENTION
 from .optimizers import OPTIMIZERS
 from .precision import PRECISIONS
-from .prepare import ATTENTION, Prepared, prepare
+from .prepare import Prepared, prepare
 from .recipe import TrainingRecipe
 from .resume import last_checkpoint, remove_halves
 from .trainer import DiffusionTrainer
@@ -130,6 +131,8 @@ def _trainer(
     average: Average | None,
 ) -> DiffusionTrainer:
     model, text_format = prepared.checkpoint.model, prepared.format
+    # What is said one ahead has nothing to be said by at the start of a row.
+    given = max(int(denoiser_of(model).shift), 0 if recipe.random_prefix else recipe.prefix_length)
     settings = prepared.checkpoint.settings
     if recipe.compile:
         compile_for_training(model)
@@ -147,9 +150,7 @@ def _trainer(
     trainer = DiffusionTrainer(
         model=model,
         args=arguments,
-        data_collator=CanvasCollator(
-            text_format, 0 if recipe.random_prefix else recipe.prefix_length, recipe.learn_end
-        ),
+        data_collator=CanvasCollator(text_format, given, recipe.learn_end),
         train_dataset=prepared.rows,
         eval_dataset=prepared.held_out,
         processing_class=prepared.checkpoint.tokenizer,
@@ -201,9 +202,15 @@ def sample_room(prepared: Prepared, recipe: TrainingRecipe) -> int:
     """Tokens of a sample text.
 
     Raises:
-        SettingsError: the prompt leaves no room for any.
+        SettingsError: the prompt leaves no room for any, or nothing to begin with.
     """
-    room = recipe.length - len(prepared.format.prompt(recipe.sample_prompt))
+    given = len(prepared.format.prompt(recipe.sample_prompt))
+    if not given and denoiser_of(prepared.checkpoint.model).shift:
+        raise SettingsError(
+            "the network says each token from the one before it, and the tokenizer has none that begins a "
+            "text; give a sample_prompt."
+        )
+    room = recipe.length - given
     if room < 1:
         raise SettingsError(f"sample_prompt leaves no room in {recipe.length} tokens; shorten it.")
     return min(SAMPLE_LENGTH, room)

@@ -15,7 +15,9 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from ..canvas import Canvas
 from ..corruptions import Corruption
+from ..denoisers import Denoiser
 from ..denoisers.adapt import denoiser_of
+from ..denoisers.annealed import Annealed, openness
 from ..objectives import NextToken, Objective, Scores, Tunable
 from ..randomness import RowGenerator
 from .collate import IGNORED
@@ -86,6 +88,8 @@ class DiffusionTrainer(transformers.Trainer):
             first = (number * world + rank) * self.recipe.batch_size
             draws = self._draws(self.state.global_step, first, self._rows_per_step, sample["input_ids"])
             sample["labels"] = self._with_prefix(sample["labels"], draws)
+            if self._is_causal():
+                sample["labels"][:, 0] = IGNORED  # nothing stands before it
             sample["draws"] = draws
         return samples, self._get_num_items_in_batch(samples, device)
 
@@ -97,8 +101,12 @@ class DiffusionTrainer(transformers.Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Nats per editable token; divided by the items of all processes and micro-batches of the step."""
-        causal = self.state.global_step < round(self.recipe.causal_share * self.state.max_steps)
-        scores = self._scores(model, NextToken() if causal else self.objective, inputs)
+        causal = self._is_causal()
+        scores = (
+            self._scores(denoiser_of(model), NextToken(), inputs)
+            if causal
+            else self._scores(self._annealed(denoiser_of(model), inputs["draws"]), self.objective, inputs)
+        )
         editable = inputs["labels"] != IGNORED
         add = self.meter.add_unlevelled if causal else self.meter.add
         add(LevelMeter.rows(scores, editable))
@@ -139,6 +147,8 @@ class DiffusionTrainer(transformers.Trainer):
         if "loss" in logs:
             meter = LevelMeter.of_numbers(self._summed(self.meter).tolist())
             logs = {**logs, "loss": meter.mean_loss, **meter.report()}
+            if self.recipe.attention_annealing:
+                logs["attention_openness"] = self._openness()
             self.meter = LevelMeter()
         super().log(logs, start_time)
 
@@ -177,7 +187,7 @@ class DiffusionTrainer(transformers.Trainer):
         place = (number * self.args.world_size + self.args.process_index) * self.recipe.batch_size
         total = len(self.eval_dataset)  # type: ignore[arg-type]
         inputs["draws"] = self._draws(_EVALUATION, place, total, inputs["input_ids"])
-        scores, canvas = self._scores(self.network, objective, inputs), _canvas(inputs)
+        scores, canvas = self._scores(denoiser_of(self.network), objective, inputs), _canvas(inputs)
         rows = LevelMeter.rows(scores, canvas.editable)
         if isinstance(self.objective, Tunable):
             rows = torch.cat([rows, self.objective.moments(scores, canvas)], dim=1)
@@ -197,8 +207,21 @@ class DiffusionTrainer(transformers.Trainer):
         numbers = meter.numbers().to(self.args.device)
         return self.accelerator.reduce(numbers, "sum") if self.args.world_size > 1 else numbers
 
-    def _scores(self, model: nn.Module, objective: Objective, inputs: dict[str, Any]) -> Scores:
-        return objective(denoiser_of(model), self.corruption, _canvas(inputs), inputs["draws"])
+    def _scores(self, denoiser: Denoiser, objective: Objective, inputs: dict[str, Any]) -> Scores:
+        return objective(denoiser, self.corruption, _canvas(inputs), inputs["draws"])
+
+    def _is_causal(self) -> bool:
+        """Whether the network learns next tokens in this step, as a start."""
+        return self.state.global_step < round(self.recipe.causal_share * self.state.max_steps)
+
+    def _annealed(self, denoiser: Denoiser, draws: RowGenerator) -> Denoiser:
+        """The network as it may see in this step."""
+        share = self._openness()
+        return denoiser if share >= 1.0 else Annealed(denoiser, share, draws, self.recipe.attention_per_row)
+
+    def _openness(self) -> float:
+        recipe = self.recipe
+        return openness(self.state.global_step, recipe.attention_annealing, recipe.attention_ramp)
 
     def _draws(self, step: int, first: int, total: int, ids: Tensor) -> RowGenerator:
         return RowGenerator.for_batch(

@@ -1,0 +1,35 @@
+"""What a diffusion model says of itself beside network and tokenizer: the contents of `diffusion.json`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .corruptions import CORRUPTIONS, Corruption
+from .errors import SettingsError
+from .schedules import SCHEDULES
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """What a diffusion model must say of itself beyond its network and tokenizer."""
+
+    noise: str = "absorbing"
+    """What struck tokens became in training."""
+    noise_schedule: str = "linear"
+    """alpha(t) of the training noise."""
+    noise_schedule_settings: Mapping[str, float] = field(default_factory=dict)
+    """The schedule's own settings, e.g. {"power": 3}."""
+    length: int | None = None
+    """Longest text seen in training, in tokens; the default canvas. The network's limit when left out."""
+    learns_end: bool = False
+    """Whether the end-of-text token was learnt, so that the model can end a text."""
+    decoding: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of a generation that suit this model; they yield to what the user says."""
+
+    def corruption(self, mask_id: int, vocab_size: int) -> Corruption:
+        """The forward process of the training."""
+        try:
+            schedule = SCHEDULES[self.noise_schedule](**self.noise_schedule_settings)
+        except TypeError as error:
+            raise SettingsError(f"noise schedule {self.noise_schedule}: {error}.") from None
+        return CORRUPTIONS[self.noise](mask_id, vocab_size, schedule)

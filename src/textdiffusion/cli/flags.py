@@ -8,6 +8,7 @@ import textwrap
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
+from decimal import Decimal
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -174,9 +175,13 @@ def _reader(kind: Any, optional: bool) -> Callable[[str], Any]:
 
 
 def _whole(text: str) -> int:
+    size = _SIZES.get(text[-1:].lower(), 1)
     try:
-        return int(text)
-    except ValueError:
+        number: int | Decimal = int(text) if size == 1 else Decimal(text[:-1]) * size
+        if number == int(number):
+            return int(number)
+        raise ValueError
+    except (ValueError, ArithmeticError):
         raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
 
 
@@ -203,5 +208,7 @@ def _mapping(text: str) -> dict[str, Any]:
     return found
 
 
+_SIZES = {"k": 10**3, "m": 10**6, "b": 10**9}
+"""Letters behind a number: 100M are a hundred million."""
 _READERS: Mapping[Any, Callable[[str], Any]] = {int: _whole, float: _number, Path: _path, Mapping: _mapping}
 _METAVARS: Mapping[Any, str] = {int: "N", float: "X", Path: "FILE", Mapping: "'{KEY: VALUE}'"}

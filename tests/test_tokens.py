@@ -1,5 +1,7 @@
 """Special ids, documents, prompts and templates with holes."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
@@ -10,7 +12,7 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import NFC, BertNormalizer, Lowercase, Sequence
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import nn
-from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from textdiffusion.errors import IncompatibleError, SettingsError
 from textdiffusion.tokens import TextFormat, ensure_mask
@@ -225,3 +227,28 @@ def test_networks_that_cannot_be_built_are_refused(bad: dict[str, object]) -> No
         new_network(TrainingRecipe(network=bad), TOKENIZER)
     assert "\n" not in str(caught.value)
     assert "hid" in str(caught.value)
+
+
+# -- fingerprints ----------------------------------------------------------------------------------------
+
+
+def fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
+    return TextFormat.of(tokenizer).fingerprint()
+
+
+def test_a_fingerprint_is_that_of_the_ids(tmp_path: Path) -> None:
+    """A copy has it, and so has one with another mask; another text, begin or spelling changes it."""
+    one, other = like_gpt2(), like_gpt2()
+    one.add_special_tokens({"mask_token": "[MASK]"})
+    other.add_special_tokens({"mask_token": "<hidden>", "pad_token": "<filler>"})
+    one.save_pretrained(tmp_path)
+    assert fingerprint(one) == fingerprint(other) == fingerprint(AutoTokenizer.from_pretrained(tmp_path))
+    assert fingerprint(TOKENIZER) != fingerprint(one)
+
+    lower = Tokenizer.from_str(one.backend_tokenizer.to_str())
+    lower.normalizer = Lowercase()
+    special = {"bos_token": "[EOS]", "eos_token": "[EOS]", "mask_token": "[MASK]"}
+    assert fingerprint(PreTrainedTokenizerFast(tokenizer_object=lower, **special)) != fingerprint(one)
+    special.pop("bos_token")
+    endless = PreTrainedTokenizerFast(tokenizer_object=one.backend_tokenizer, **special)
+    assert fingerprint(endless) != fingerprint(one)

@@ -1,5 +1,7 @@
 """What a tokenizer's special ids mean to diffusion: how texts begin, end, are hidden and are read back."""
 
+import hashlib
+import json
 import logging
 import re
 from collections.abc import Sequence
@@ -16,6 +18,12 @@ MASK_TOKEN = "[MASK]"
 _HOLE = re.compile(r" ?(?:\[MASK(?::(\d+))?\]|_{2,})")
 _CJK = r"[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]"
 _SPACE_IN_CJK = re.compile(f"(?<={_CJK}) (?={_CJK})")
+_PROBE = (
+    'The quick Brown fox  paid $1,234.50 to "Zo\u00eb"\tat 9 o\'clock, na\u00efve cafe\u0301!\n\n'
+    "\u041f\u0440\u0438\u0432\u0435\u0442, \u4f60\u597d\uff0c\u4e16\u754c\u3002 \u05e9\u05dc\u05d5\u05dd "
+    "\ufb01ne x\u00b2 \U0001f98a <b>if (a != b) {}</b>"
+)
+"""Spaces, cases, accents and scripts that tokenizers of one vocabulary may still treat differently."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,16 @@ class TextFormat:
         head = [] if self.begin_id is None else [self.begin_id]
         tail = [] if self.end_id is None else [self.end_id]
         return [[*head, *ids, *tail] for ids in self._plain(texts)]
+
+    def fingerprint(self) -> str:
+        """A hash in hexadecimal digits, equal for tokenizers that give texts the same ids.
+
+        It is taken of the vocabulary without special tokens and of the ids of one odd text, so that neither a
+        mask that is added later nor the files in which the tokenizer lies change it.
+        """
+        words = [pair for pair in self.tokenizer.get_vocab().items() if pair[1] not in self.special_ids]
+        told = json.dumps([sorted(words), self.document([_PROBE])])
+        return hashlib.sha256(told.encode()).hexdigest()
 
     def prompt(self, text: str) -> list[int]:
         """Ids of a text that goes on: its begin, but no end."""

@@ -16,6 +16,9 @@ from ..errors import DataError
 COMPRESSIONS = (".xz", ".gz", ".zst")
 """Endings of compressed files."""
 
+PREPARED, UNFINISHED = "prepared.json", "unfinished.json"
+"""Either stands in a folder of token ids (see `prepared`), which is no text."""
+
 _CHUNK = 1 << 16
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..registry import did_you_mean
-from .files import COMPRESSIONS
+from .files import COMPRESSIONS, PREPARED, UNFINISHED
 from .formats import (
     STRING_KINDS,
     Fields,
@@ -43,6 +43,8 @@ class Documents:
     """The file, folder or name that was asked for."""
     read: Callable[[], Iterable[str]]
     """Begins reading; can be sent to another process."""
+    files: tuple[Callable[[], Iterable[str]], ...] = ()
+    """Begin reading each file by itself, in order, where the source is files."""
 
     def __iter__(self) -> Iterator[str]:
         """Read from the start.
@@ -83,14 +85,14 @@ def read_documents(
     fields = Fields(text_field, repeats or Repeats())
     path = Path(source).expanduser()
     if path.is_file():
-        return Documents(source, partial(_read_files, (path,), fields))
+        return _documents_of_files(source, (path,), fields)
     if path.is_dir():
         if _is_saved(path):
             return Documents(source, partial(_read_saved, path, split, fields))
         found = _files_by_split(path)
         chosen = _choose_split(list(found), split, source)
         _refuse_twins(found[chosen], chosen)
-        return Documents(source, partial(_read_files, tuple(found[chosen]), fields))
+        return _documents_of_files(source, tuple(found[chosen]), fields)
     if not _may_be_hub_name(source):
         raise DataError(f"No file or folder {source!r}.{_near_names(path)}")
     return Documents(source, partial(_read_hub, source, split, fields))
@@ -112,6 +114,11 @@ def available_splits(source: str) -> tuple[str, ...]:
     else:
         raise DataError(f"No file or folder {source!r}.{_near_names(path)}")
     return tuple(_SPLIT_OF_WORD.get(name, name) for name in names)
+
+
+def _documents_of_files(source: str, paths: tuple[Path, ...], fields: Fields) -> Documents:
+    each = tuple(partial(read_file, path, fields) for path in paths)
+    return Documents(source, partial(_read_files, paths, fields), each)
 
 
 def _read_files(paths: Sequence[Path], fields: Fields) -> Iterator[str]:
@@ -144,6 +151,8 @@ def _files_by_split(folder: Path) -> dict[str, list[Path]]:
     Raises:
         DataError: there is none.
     """
+    if any((folder / mark).is_file() for mark in (PREPARED, UNFINISHED)):
+        raise DataError(f"{folder} holds token ids to train on, not text; give the text itself.")
     found: dict[str, list[Path]] = {}
     loose = []
     for path in sorted(folder.rglob("*")):

@@ -9,6 +9,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from ..errors import SettingsError
 from .packing import Arrange, EncodeBatch, encode_documents
+from .shuffling import shuffled
 
 
 @dataclass(eq=False)
@@ -74,15 +75,3 @@ class StreamedRows(IterableDataset[dict[str, list[int]]]):
         generator = np.random.default_rng([self.seed, self.epoch, shard])
         for row in islice(shuffled(rows, self.shuffle_buffer, generator), self.skip, None):
             yield {"input_ids": row}
-
-
-def shuffled(rows: Iterable[list[int]], size: int, generator: np.random.Generator) -> Iterator[list[int]]:
-    """The rows in another order: each is drawn evenly from the `size` rows at hand."""
-    source = iter(rows)
-    at_hand = list(islice(source, size))
-    for row in source:
-        place = int(generator.integers(len(at_hand)))
-        yield at_hand[place]
-        at_hand[place] = row
-    for place in generator.permutation(len(at_hand)) if size > 1 else range(len(at_hand)):
-        yield at_hand[int(place)]

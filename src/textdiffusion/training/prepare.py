@@ -16,6 +16,8 @@ from ..corruptions import Mixture
 from ..data.clean import CleanedDocuments
 from ..data.formats import Repeats
 from ..data.packing import ARRANGEMENTS, TokenRows
+from ..data.prepared import PreparedSplit, is_prepared, open_prepared
+from ..data.prepared.kinds import ArrayRows
 from ..data.sources import available_splits, read_documents
 from ..data.streaming import StreamedRows
 from ..denoisers.adapt import denoiser_of
@@ -24,10 +26,14 @@ from ..model_settings import ModelSettings
 from ..objectives import NextToken
 from ..tokens import TextFormat, ensure_mask, name_mask
 from .network import new_network, set_up
+from .prepared_rows import prepared_split, rows_of
 from .recipe import TrainingRecipe
 from .tokenizer import train_tokenizer
 
 _TOKENIZER_TEXTS = 20_000
+Source = Iterable[str] | PreparedSplit
+"""Documents, or rows of ids that lie on the disk already."""
+Table = TokenRows | ArrayRows
 
 
 @dataclass(frozen=True)
@@ -56,9 +62,12 @@ def prepare(recipe: TrainingRecipe, resume_from: Path | None, console: Console) 
     return Prepared(checkpoint, text_format, rows, held_out)
 
 
-def _documents(recipe: TrainingRecipe, split: str, source: str | None = None) -> Iterable[str]:
+def _documents(recipe: TrainingRecipe, split: str, source: str | None = None) -> Source:
+    place = recipe.data if source is None else source
+    if is_prepared(place):
+        return prepared_split(recipe, place, split)
     documents = read_documents(
-        recipe.data if source is None else source,
+        place,
         split=split,
         text_field=recipe.text_field,
         repeats=Repeats(recipe.repeat_field, recipe.repeats) if split == "train" else None,
@@ -67,7 +76,7 @@ def _documents(recipe: TrainingRecipe, split: str, source: str | None = None) ->
 
 
 def _checkpoint(
-    recipe: TrainingRecipe, resume_from: Path | None, texts: Iterable[str], console: Console
+    recipe: TrainingRecipe, resume_from: Path | None, texts: Source, console: Console
 ) -> Checkpoint:
     settings = ModelSettings(
         noise=recipe.noise,
@@ -99,20 +108,22 @@ def _suited(recipe: TrainingRecipe) -> dict[str, Any]:
     return {"sampler": "posterior"} if isinstance(noise, Mixture) and noise.shares.mask == 0.0 else {}
 
 
-def _tokenizer(recipe: TrainingRecipe, texts: Iterable[str], console: Console) -> PreTrainedTokenizerBase:
+def _tokenizer(recipe: TrainingRecipe, texts: Source, console: Console) -> PreTrainedTokenizerBase:
     if recipe.tokenizer:
         return load_tokenizer(recipe.tokenizer)
+    if isinstance(texts, PreparedSplit):
+        return load_tokenizer(str(texts.folder.tokenizer))
     console.print(f"training a tokenizer of {recipe.vocab_size} tokens", highlight=False)
     sample = islice(iter(texts), _TOKENIZER_TEXTS)
     return train_tokenizer(sample, recipe.vocab_size, longest=recipe.length)
 
 
 def _rows(
-    recipe: TrainingRecipe, text_format: TextFormat, texts: Iterable[str], console: Console
+    recipe: TrainingRecipe, text_format: TextFormat, texts: Source, console: Console
 ) -> tuple[Dataset[dict[str, list[int]]], Dataset[dict[str, list[int]]]]:
     split = _validation_split(recipe)
     held_out: Dataset[dict[str, list[int]]]
-    if recipe.streaming:
+    if recipe.streaming and not isinstance(texts, PreparedSplit):
         if split is None:
             raise SettingsError("streaming needs a held-out split: give --validation-data.")
 
@@ -134,34 +145,38 @@ def _rows(
     table = _arranged(recipe, text_format, texts)
     if split is not None:
         held_out = _first(_arranged(recipe, text_format, split), recipe.eval_rows, recipe.seed)
-        train: Dataset[dict[str, list[int]]] = table  # type: ignore[assignment]
+        train: Dataset[dict[str, list[int]]] = Subset(table, range(len(table)))  # type: ignore[arg-type]
     else:
         train, held_out = _divide(table, recipe)
     console.print(f"{len(table):,} rows of up to {recipe.length} tokens", highlight=False)
     return train, held_out
 
 
-def _arranged(recipe: TrainingRecipe, text_format: TextFormat, texts: Iterable[str]) -> TokenRows:
+def _arranged(recipe: TrainingRecipe, text_format: TextFormat, texts: Source) -> Table:
+    if isinstance(texts, PreparedSplit):
+        return rows_of(texts, recipe.length, text_format)
     return TokenRows.build(
         texts, text_format.document, arrange=ARRANGEMENTS[recipe.arrange], length=recipe.length
     )
 
 
-def _validation_split(recipe: TrainingRecipe) -> Iterable[str] | None:
+def _validation_split(recipe: TrainingRecipe) -> Source | None:
     if recipe.validation_data:
         return _documents(recipe, "validation", recipe.validation_data)
+    if is_prepared(recipe.data):
+        return open_prepared(recipe.data).held_out()
     if "validation" in available_splits(recipe.data):
         return _documents(recipe, "validation")
     return None
 
 
-def _first(table: TokenRows, count: int, seed: int) -> Dataset[dict[str, list[int]]]:
+def _first(table: Table, count: int, seed: int) -> Dataset[dict[str, list[int]]]:
     order = np.random.default_rng(seed).permutation(len(table))[:count]
     return Subset(table, [int(i) for i in order])  # type: ignore[arg-type]
 
 
 def _divide(
-    table: TokenRows, recipe: TrainingRecipe
+    table: Table, recipe: TrainingRecipe
 ) -> tuple[Dataset[dict[str, list[int]]], Dataset[dict[str, list[int]]]]:
     order = [int(i) for i in np.random.default_rng(recipe.seed).permutation(len(table))]
     kept = max(1, round(recipe.validation_share * len(order)))

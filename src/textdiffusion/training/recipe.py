@@ -37,7 +37,7 @@ class TrainingRecipe:
     """How a model is trained. Every field is a key of a recipe file and a flag of `textdiffusion train`."""
 
     data: str = ""
-    """Text to train on: a file, a folder of splits, or a data set of the Hub."""
+    """Text to train on: a file, a folder of splits or of `data prepare`, or a data set of the Hub."""
     output: str = "runs/model"
     """Folder for the trained model; its checkpoints lie in `checkpoints` inside."""
 

@@ -25,6 +25,7 @@ COMMANDS: Registry[Command] = Registry(
         "samplers": Command("textdiffusion.cli.samplers", "List the samplers."),
         "schedules": Command("textdiffusion.cli.schedules", "List the step grids and the noise schedules."),
         "evaluate": Command("textdiffusion.cli.evaluate", "Measure what a model costs."),
+        "data": Command("textdiffusion.cli.data", "Make text ready for training, once and on disk."),
         "explore": Command("textdiffusion.cli.explore", "See how diffusion works on a text of your own."),
     },
 )

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
-from toy import arrays, make, toy, write_jsonl
+from toy import arrays, encode, make, toy, write_jsonl
 
 from textdiffusion.data.prepared import Progress, encoding, open_prepared, preparation, unfinished
 from textdiffusion.errors import DataError, SettingsError
@@ -151,6 +151,19 @@ def test_killed(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is unfinished; run its command again with --resume"):
         open_prepared(str(folder / "arrays"))
     assert arrays(make(folder, TEXTS, source=source, resume=True)) == arrays(whole)
+
+
+def test_a_folder_is_marked_before_anything_is_read(tmp_path: Path) -> None:
+    """Else it would be taken for text if it were killed then."""
+    seen: list[set[str]] = []
+
+    def encode_first(texts: list[str]) -> list[list[int]]:
+        seen.append({file.name for file in (tmp_path / "arrays.unfinished").iterdir()})
+        return encode(texts)
+
+    looking = preparation.Tokenising(toy().vocabulary, encode_first, toy().save)
+    make(tmp_path, TEXTS, tokenising=looking)
+    assert "unfinished.json" in seen[0] and "train.bin" not in seen[0]
 
 
 # -- what is refused -------------------------------------------------------------------------------------

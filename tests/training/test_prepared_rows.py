@@ -173,7 +173,12 @@ def test_an_unfinished_or_broken_folder_is_refused(recipe: Recipe, made: Make, t
     (folder / "train.bin").write_bytes(b"")
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "unfinished.json").write_text("{}")
-    for place, said in ((folder, "has 0 bytes instead of"), (tmp_path / "begun", "is unfinished")):
+    (tmp_path / "later.unfinished").mkdir()
+    for place, said in (
+        (folder, "has 0 bytes instead of"),
+        (tmp_path / "begun", "is unfinished"),
+        (tmp_path / "later", "is unfinished"),
+    ):
         with pytest.raises(DataError, match=said) as caught:
             prepared(recipe(data=str(place)))
         assert isinstance(caught.value, TextDiffusionError) and "\n" not in str(caught.value)

@@ -114,7 +114,14 @@ _AGAIN = "copy or prepare the folder again."
 def is_prepared(source: str) -> bool:
     """Whether this is a folder of arrays, finished or not, instead of text."""
     path = Path(source).expanduser()
+    if not path.exists():
+        return working_folder(path).is_dir()
     return (path / PREPARED).is_file() or (path / UNFINISHED).is_file()
+
+
+def working_folder(output: Path) -> Path:
+    """Where `output` lies until it is whole."""
+    return output.parent / f"{output.name}{WORKING}"
 
 
 def open_prepared(source: str) -> PreparedFolder:
@@ -124,8 +131,8 @@ def open_prepared(source: str) -> PreparedFolder:
         DataError: it is not there, unfinished, foreign, cut short, changed, or of another version.
     """
     path = Path(source).expanduser()
-    begun = path.parent / f"{path.name}{WORKING}"
-    if not (path / PREPARED).is_file() and ((path / UNFINISHED).is_file() or begun.is_dir()):
+    begun = (path / UNFINISHED).is_file() or working_folder(path).is_dir()
+    if begun and not (path / PREPARED).is_file():
         raise DataError(
             f"the preparation of {str(path).removesuffix(WORKING)} is unfinished; run its command again "
             "with --resume."

@@ -4,6 +4,7 @@ Ray is an extra, and started only here. Its reports to its makers are off. Where
 environment variable RAY_ADDRESS names it, and the source must be readable on all of its machines.
 """
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,13 +13,18 @@ from typing import Any
 import numpy as np
 import pyarrow  # type: ignore[import-untyped]
 
-from ...errors import SettingsError, TextDiffusionError
+from ...errors import DataError, SettingsError, TextDiffusionError
 from .encoding import Encode, Encoded, Generated, batches, encoded
 from .stream import Document, DocumentStream
 
 BLOCK = 8 << 20
 """Most bytes of text in one piece of work; the next piece goes to whoever is free."""
-_SILENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
+_SILENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+}
+"""Read by Ray when it starts."""
 
 
 def encoded_by_ray(encode: Encode, stream: DocumentStream, workers: int) -> Generated:
@@ -40,14 +46,14 @@ def encoded_by_ray(encode: Encode, stream: DocumentStream, workers: int) -> Gene
             _Encoder,
             batch_size=None,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=workers),
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
             fn_constructor_kwargs={"encode": encode},
         )
         try:
             for table in found.iter_batches(batch_size=None, batch_format="pyarrow"):
                 yield _joined(table)
         except ray.exceptions.RayError as error:
-            raise _own(error) or error from None
+            raise _plain(error) from None
 
 
 def _read(numbers: Any, parts: tuple[Iterable[Document], ...]) -> Iterator[Any]:
@@ -96,7 +102,8 @@ def _ray(workers: int) -> Iterator[Any]:
     started = not ray.is_initialized()
     if started:
         here = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers + 1, "include_dashboard": False}
-        ray.init(log_to_driver=False, **here)
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+        ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **here)
     context = ray.data.DataContext.get_current()
     before = context.execution_options.preserve_order, context.target_max_block_size
     context.execution_options.preserve_order, context.target_max_block_size = True, BLOCK
@@ -108,8 +115,9 @@ def _ray(workers: int) -> Iterator[Any]:
             ray.shutdown()
 
 
-def _own(error: BaseException | None) -> TextDiffusionError | None:
-    """The error of ours that Ray wrapped in its own."""
-    while error is not None and type(error).__module__.partition(".")[0] != __package__.partition(".")[0]:
-        error = error.__dict__.get("cause") or error.__cause__
-    return error if isinstance(error, TextDiffusionError) else None
+def _plain(error: Exception) -> TextDiffusionError:
+    """What went wrong, in the one line that another engine would have said it in."""
+    cause = error.__dict__.get("cause")
+    kind = type(cause) if isinstance(cause, TextDiffusionError) else DataError
+    first = str(error if cause is None else cause).strip().partition("\n")[0]
+    return kind(first if kind is type(cause) else f"Ray could not go on: {first}; try --engine local.")

@@ -18,7 +18,7 @@ from ...errors import DataError, SettingsError
 from ...settings import from_mapping
 from ..files import PREPARED, UNFINISHED
 from .arrays import DTYPES, ends_sha256, whole_sha256
-from .folder import WORKING
+from .folder import working_folder
 from .metadata import ArrayMetadata, Counts, Metadata, write_json
 
 _LOCK = ".lock"
@@ -132,11 +132,6 @@ class Unfinished:
         return ArrayMetadata(file.name, size, **sums, counts=counts, averages=counts.averages())
 
 
-def working_folder(output: Path) -> Path:
-    """Where `output` lies until it is whole."""
-    return output.parent / f"{output.name}{WORKING}"
-
-
 @contextmanager
 def begun(output: Path, dtype: str, settings: Mapping[str, Any], *, resume: bool) -> Iterator[Unfinished]:
     """A new folder under way, or the one that an earlier run left; no other process works in it meanwhile.
@@ -153,6 +148,7 @@ def begun(output: Path, dtype: str, settings: Mapping[str, Any], *, resume: bool
         unfinished = Unfinished(output, dtype, _read_journal(path, settings))
         try:
             unfinished.cut()
+            unfinished.commit(unfinished.journal)  # marks the folder as ours and unfinished
             yield unfinished
         except Exception:
             if unfinished.journal.in_vain:

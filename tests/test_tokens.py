@@ -15,7 +15,7 @@ from torch import nn
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from textdiffusion.errors import IncompatibleError, SettingsError
-from textdiffusion.tokens import TextFormat, ensure_mask
+from textdiffusion.tokens import TextFormat, ensure_mask, name_mask
 from textdiffusion.training.network import new_network
 from textdiffusion.training.recipe import TrainingRecipe
 from textdiffusion.training.tokenizer import SPECIAL, train_tokenizer
@@ -238,9 +238,11 @@ def fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
 
 def test_a_fingerprint_is_that_of_the_ids(tmp_path: Path) -> None:
     """A copy has it, and so has one with another mask; another text, begin or spelling changes it."""
-    one, other = like_gpt2(), like_gpt2()
+    one, other, word = like_gpt2(), like_gpt2(), like_gpt2()
     one.add_special_tokens({"mask_token": "[MASK]"})
     other.add_special_tokens({"mask_token": "<hidden>", "pad_token": "<filler>"})
+    name_mask(word, word.convert_tokens_to_ids("c"))
+    assert fingerprint(word) == fingerprint(one)
     one.save_pretrained(tmp_path)
     assert fingerprint(one) == fingerprint(other) == fingerprint(AutoTokenizer.from_pretrained(tmp_path))
     assert fingerprint(TOKENIZER) != fingerprint(one)

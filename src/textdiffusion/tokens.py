@@ -74,11 +74,12 @@ class TextFormat:
     def fingerprint(self) -> str:
         """A hash in hexadecimal digits, equal for tokenizers that give texts the same ids.
 
-        It is taken of the vocabulary without special tokens and of the ids of one odd text, so that neither a
-        mask that is added later nor the files in which the tokenizer lies change it.
+        It is taken of the vocabulary as it was before tokens were added to it, and of the ids of one odd text:
+        neither an added mask, nor a word that is made the mask, nor the form of the files changes it.
         """
-        words = [pair for pair in self.tokenizer.get_vocab().items() if pair[1] not in self.special_ids]
-        told = json.dumps([sorted(words), self.document([_PROBE])])
+        own = self.tokenizer.vocab_size
+        words = sorted(pair for pair in self.tokenizer.get_vocab().items() if pair[1] < own)
+        told = json.dumps([words, self.document([_PROBE])])
         return hashlib.sha256(told.encode()).hexdigest()
 
     def prompt(self, text: str) -> list[int]:

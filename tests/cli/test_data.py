@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from textdiffusion.checkpoint import load_tokenizer
 from textdiffusion.cli.data import prepare as command
 from textdiffusion.data.prepared import Progress, open_prepared
 
@@ -86,11 +87,12 @@ def test_numbers_may_have_a_letter(made: Callable[..., Path]) -> None:
     assert 150 < sum(about.counts.tokens for about in told.arrays.values()) <= 200
 
 
-def test_a_tokenizer_without_a_mask_gets_one(run: Run, maskless: str, stories: str, tmp_path: Path) -> None:
-    """As training gives it one; the ids of texts stay what they are."""
+def test_a_tokenizer_needs_no_mask(run: Run, maskless: str, stories: str, tmp_path: Path) -> None:
     words = ["data", "prepare", stories, "--tokenizer", maskless, "--output", str(tmp_path / "arrays")]
     assert run(*words).code == 0
     assert run("data", "inspect", str(tmp_path / "arrays")).code == 0
+    copied = load_tokenizer(str(tmp_path / "arrays" / "tokenizer"))
+    assert copied.mask_token is None and len(copied) == len(load_tokenizer(maskless))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`textdiffusion data prepare`: from text to a folder of arrays that trainings read from the disk."""
 
+import copy
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -70,14 +71,15 @@ def run(prog: str, argv: Sequence[str]) -> int:
 
 
 def tokenising(name: str) -> Tokenising:
-    """A tokenizer by its folder or Hub id; it gets a mask if it has none, as training would give it.
+    """A tokenizer by its folder or Hub id. It needs no mask, as none stands in the arrays.
 
     Raises:
         CheckpointError: it is not there, or cannot be read.
     """
     tokenizer = load_tokenizer(name)
-    add_mask(tokenizer)
-    found = TextFormat.of(tokenizer)
+    masked = copy.deepcopy(tokenizer)
+    add_mask(masked)
+    found = TextFormat.of(masked)
     vocabulary = Vocabulary(
         name, found.fingerprint(), len(tokenizer), found.begin_id, found.end_id, found.pad_id
     )

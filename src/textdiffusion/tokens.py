@@ -74,7 +74,7 @@ class TextFormat:
     def fingerprint(self) -> str:
         """A hash in hexadecimal digits, equal for tokenizers that give texts the same ids.
 
-        It is taken of the vocabulary as it was before tokens were added to it, and of the ids of one odd text:
+        It is taken of the vocabulary as it was before tokens were added to it, and of the ids of an odd text:
         neither an added mask, nor a word that is made the mask, nor the form of the files changes it.
         """
         own = self.tokenizer.vocab_size

@@ -181,6 +181,14 @@ def test_nothing_to_go_on_with(tmp_path: Path) -> None:
         make(tmp_path, TEXTS, resume=True)
 
 
+def test_a_folder_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / "arrays.unfinished").mkdir()
+    (tmp_path / "arrays.unfinished" / "poems.bin").write_text("mine")
+    with pytest.raises(DataError, match="holds something else than a preparation"):
+        make(tmp_path, TEXTS, resume=True)
+    assert (tmp_path / "arrays.unfinished" / "poems.bin").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -190,6 +190,8 @@ def _read_journal(path: Path, settings: Mapping[str, Any]) -> Journal:
     """Of an earlier run, if there was one and it was to do the same; else an empty one."""
     file = path / UNFINISHED
     if not file.is_file():
+        if any(not entry.name.startswith(".") for entry in path.iterdir()):
+            raise DataError(f"{path} holds something else than a preparation; choose another --output.")
         return Journal(settings)
     try:
         journal = from_mapping(Journal, json.loads(file.read_text(encoding="utf-8")))

@@ -15,7 +15,8 @@ _ENGINE = "fbgemm"
 class Int8Linear(nn.Module):
     """A linear layer with int8 weights, one scale for each output, and inputs rounded to 8 bits on the fly.
 
-    The inputs of a call share one scale, so a text's logits hang a little on the texts beside it.
+    The inputs of a call share one scale, so a text's logits hang a little on the texts beside it. Processors
+    without VNNI add pairs of products in 16 bits, which two of 8 bits may overflow: there inputs have 7.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -32,15 +33,24 @@ class Int8Linear(nn.Module):
             )
         bias = None if bias is None else bias.detach().float()
         self.packed = torch.ops.quantized.linear_prepack(rounded, bias)
+        self.seven_bits = not _sums_in_32_bits()
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] to [..., out] in float32."""
-        out: Tensor = torch.ops.quantized.linear_dynamic(x.float(), self.packed, reduce_range=True)
+        out: Tensor = torch.ops.quantized.linear_dynamic(x.float(), self.packed, reduce_range=self.seven_bits)
         return out
 
     def extra_repr(self) -> str:
         """What is shown of the layer."""
         return f"{self.in_features}, {self.out_features}"
+
+
+def _sums_in_32_bits() -> bool:
+    """Whether the processor has VNNI; torch's releases ask it under different names."""
+    ask = getattr(torch.cpu, "_is_vnni_supported", None) or getattr(
+        torch.cpu, "_is_avx512_vnni_supported", None
+    )
+    return bool(ask and ask())
 
 
 def quantise(model: nn.Module) -> None:

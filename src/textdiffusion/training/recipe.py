@@ -18,6 +18,7 @@ from ..objectives import OBJECTIVES, CrossEntropy, Objective, Tunable
 from ..schedules import SCHEDULES
 from ..settings import from_mapping, read_mapping
 from .decays import DECAYS, Decay
+from .foreign import is_foreign, translated
 from .precision import PRECISIONS
 from .reporters import REPORTERS
 
@@ -305,10 +306,14 @@ class TrainingRecipe:
 def read_recipe(path: Path | None, changes: Mapping[str, Any]) -> TrainingRecipe:
     """The recipe in a YAML or JSON file with some fields changed; the defaults with those changes if no file.
 
+    A settings file of another system is translated first.
+
     Raises:
         SettingsError: no such file, an unknown key, or a value that is refused.
     """
     data = {} if path is None else read_mapping(path)
+    if is_foreign(data):
+        data = translated(data)
     return from_mapping(TrainingRecipe, {**{str(k).replace("-", "_"): v for k, v in data.items()}, **changes})
 
 

@@ -165,7 +165,7 @@ STOPPING = {2: 3.0, 4: 2.0, 6: 1.0, 8: 1.5, 10: 0.9995, 12: 0.5, 14: 0.4}
 
 def test_a_training_ends_when_its_patience_does(recipe: Recipe, run: Run, plan: Plan) -> None:
     plan(STOPPING)
-    changes = {"eval_every": 2, "min_delta": 0.001, "save_every": 100}
+    changes = {"eval_every": 2, "min_delta": 0.001, "save_every": 100, "batch_size": 8, "accumulation": 1}
     made = recipe(patience=2, **changes)
     why = "2 measurements brought no held-out loss lower by more than 0.001"
     assert f"stopped at step 10 of 14: {why}\n" in run(made)
@@ -184,9 +184,7 @@ def test_a_training_that_goes_well_goes_to_its_end(recipe: Recipe, run: Run, pla
     assert kept(recipe().output)[-1] == 14
 
 
-@pytest.mark.parametrize(
-    ("at", "stop", "ema"), [(5, ctrl_c, 0.9), (6, ctrl_c, 0.0), (7, crash, 0.9), (9, ctrl_c, 0.0)]
-)
+@pytest.mark.parametrize(("at", "stop", "ema"), [(5, ctrl_c, 0.9), (7, crash, 0.9), (8, ctrl_c, 0.0)])
 def test_a_resumed_run_stops_and_keeps_as_one_that_went_through(
     recipe: Recipe,
     run: Run,
@@ -249,10 +247,10 @@ def test_the_average_takes_the_place_of_the_weights_and_gives_it_back() -> None:
 
 def test_the_average_is_measured_on_the_way_as_at_the_end(recipe: Recipe, run: Run) -> None:
     def last(name: str, **changes: Any) -> str:
-        said = run(recipe(name, steps=4, ema=0.9, learning_rate=0.01, **changes))
+        said = run(recipe(name, steps=8, learning_rate=0.1, decay="constant", **changes))
         return [line for line in said.splitlines() if line.startswith("held out:")][-1]
 
-    assert last("way", eval_every=2) == last("end")
+    assert last("way", ema=0.9, eval_every=2) == last("end", ema=0.9) != last("own")
 
 
 def test_float16_is_for_cuda_alone(recipe: Recipe, run: Run) -> None:

@@ -24,14 +24,7 @@ from textdiffusion.training.recipe import TrainingRecipe, read_recipe
 PAGE = Path(__file__).resolve().parents[2] / "docs/how-to/gpt2-to-diffusion.md"
 ELSEWHERE = {"resume"}
 """What a row sets that is no key of a recipe."""
-MISSING = {
-    "architecture",
-    "shift",
-    "attention_annealing",
-    "mask_token_id",
-    "pad_share",
-    "pad_annealing",
-}
+MISSING = {"pad_share", "pad_annealing"}
 """Keys that a recipe may lack yet; a file that needs one is refused by its name."""
 FILE = """{
   "pipeline": "diffusion", "init_from": "", "memmap_path": "./data/train_7K.bin",
@@ -253,6 +246,11 @@ def test_a_file_becomes_a_recipe_and_changes_override_it(config: Path) -> None:
     assert found.model == "openai-community/gpt2"
 
 
+def test_tabs_and_exponents_are_read_as_json_has_them(config: Path) -> None:
+    config.write_text('{\n\t"pipeline": "arm",\n\t"init_from": "gpt2",\n\t"max_lr": 6e-4\n}\n')
+    assert read_recipe(config, {}).learning_rate == 6e-4
+
+
 def test_only_a_file_that_says_so_goes_on(config: Path, tmp_path: Path) -> None:
     assert not asks_to_resume(None)
     assert not asks_to_resume(config)
@@ -304,3 +302,51 @@ def test_a_training_by_such_a_file(tmp_path: Path, corpus: Path, gpt2: Path, run
         "temperature": 0.0,
         "repetition_penalty": 1.2,
     }
+
+
+@pytest.mark.parametrize("start", ["loaded", "new"])
+def test_a_diffusion_by_such_a_file(
+    tmp_path: Path, corpus: Path, gpt2: Path, run: Any, start: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Attention opens by step, an ordinary token is the mask, and the model samples as the file says."""
+    file = tmp_path / "config.json"
+    settings = {
+        "pipeline": "diffusion",
+        "init_from": {"loaded": str(gpt2), "new": ""}[start],
+        "memmap_path": str(corpus),
+        "context_length": 16,
+        "n_embd": 16,
+        "n_layer": 2,
+        "n_head": 2,
+        "attn_annealing_steps": 3,
+        "mask_id": 300,
+        "n_steps": 4,
+        "val_check_interval": 4,
+        "batch_size": 4,
+        "accumulate_grad": 2,
+        "save_dir": str(tmp_path / "out"),
+        "user_prompt": "the cat",
+        "diffusion_steps": 3,
+        "denoising_strategy": "entropy",
+    }
+    file.write_text(json.dumps(settings))
+    changes = {"device": "cpu"} | ({"tokenizer": str(gpt2)} if start == "new" else {})
+    assert "the cat" in run(read_recipe(file, changes))
+    assert "the mask is the ordinary token" in caplog.text
+    found = load_checkpoint(str(tmp_path / "out"))
+    assert found.tokenizer.mask_token_id == 300
+    assert found.model.config.model_type == "gpt2"
+    assert (found.model.config.n_layer, found.model.config.n_positions) == {
+        "loaded": (1, 32),
+        "new": (2, 16),
+    }[start]
+    assert found.settings.decoding == {"sampler": "entropy", "steps": 3, "temperature": 1.0}
+
+
+def test_learnt_padding_is_refused_by_name_while_there_is_none(config: Path) -> None:
+    missing = MISSING - {entry.name for entry in fields(TrainingRecipe)}
+    if missing:
+        with pytest.raises(SettingsError, match="unknown key 'pad_"):
+            read_recipe(config, {})
+    else:
+        assert read_recipe(config, {}).__dict__["pad_share"] == 0.15

@@ -173,7 +173,7 @@ ROWS = (
     ),
     Row("init_from", "architecture", "gpt2 where it is empty: a new network", lambda *_: "gpt2", _is_new),
     Row("init_from", "tokenizer", "that of GPT-2 where it is empty", lambda *_: GPT2, _is_new),
-    Row("memmap_path", "data", "a file of tokens, or any text"),
+    Row("memmap_path", "data", "a folder that `textdiffusion data prepare` made of such a file, or any text"),
     Row(
         "padded_dataset",
         "arrange",
@@ -194,7 +194,9 @@ ROWS = (
     Row("n_head", "network.n_head", "a new network", applies=_is_new),
     Row("resume_training", "resume", "the flag, from the newest checkpoint in the output folder"),
     Row("attn_annealing_steps", "attention_annealing", "diffusion; in optimiser steps", applies=_diffuses),
-    Row("mask_id", "mask_token_id", "diffusion; 10541 is an ordinary word", applies=_diffuses),
+    Row(
+        "mask_id", "mask_token_id", "diffusion; 10541 is an ordinary token, and said to be", applies=_diffuses
+    ),
     Row("eos_token_id", "", "the tokenizer knows it"),
     Row("pad_token_id", "", "the tokenizer knows it, or is given one"),
     Row("n_epochs", "epochs", ""),

@@ -16,7 +16,7 @@ from textdiffusion.errors import SettingsError, UnknownNameError
 from textdiffusion.model_settings import ModelSettings
 from textdiffusion.schedules import SCHEDULES
 from textdiffusion.settings import from_mapping, read_mapping, to_mapping
-from textdiffusion.training.recipe import DECAYS, TrainingRecipe, read_recipe
+from textdiffusion.training.recipe import TrainingRecipe, read_recipe
 
 names = st.text(st.characters(categories=["Ll"]), min_size=1, max_size=6)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -130,7 +130,6 @@ def test_files_that_are_no_settings_are_named(tmp_path: Path) -> None:
         {"epochs": 0.0},
         {"streaming": True},
         {"report_to": "paper"},
-        {"decay": "reduce_lr_on_plateau"},
         {"noise_schedule_settings": {"power": 2.0}},
         {"mask_rate_settings": {"hihg": 1.0}, "objective": "cross-entropy"},
         {"objective_settings": {"floor": 1.0}},
@@ -143,20 +142,11 @@ def test_recipes_that_cannot_work_are_refused(bad: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["arrange", "noise", "noise_schedule", "objective", "mask_rates", "precision"]
+    "key", ["arrange", "noise", "noise_schedule", "objective", "mask_rates", "precision", "decay"]
 )
 def test_unknown_names_in_a_recipe_are_refused_before_any_data_are_read(key: str) -> None:
     with pytest.raises(UnknownNameError, match="Known: "):
         TrainingRecipe(**{"objective": "cross-entropy", key: "nonsense"})
-
-
-def test_every_decay_is_one_of_transformers() -> None:
-    import torch
-    from transformers import get_scheduler
-
-    for name in DECAYS:
-        optimizer = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=1e-3)
-        get_scheduler(name, optimizer, num_warmup_steps=1, num_training_steps=4)
 
 
 def test_what_has_no_settings_says_so() -> None:

@@ -49,7 +49,7 @@ def to_mapping(settings: Any) -> dict[str, Any]:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The top-level keys and values of a YAML or JSON file (JSON is YAML).
+    """The top-level keys and values of a YAML or JSON file (JSON is YAML, but for tabs between its parts).
 
     Raises:
         SettingsError: there is no such file, or it does not hold keys and values.
@@ -57,7 +57,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
     import yaml  # loaded only when a file is read
 
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        data = yaml.safe_load(text.expandtabs() if path.suffix == ".json" else text)
     except FileNotFoundError:
         raise SettingsError(f"no settings file {path}.") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -1,5 +1,6 @@
 """train: recipe, flags over it, and what comes back; the training itself is a stand-in."""
 
+import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,36 @@ def test_unknown_key_in_the_file_offers_the_nearest(run: Run, calls: Calls, tmp_
     file.write_text("lenght: 3\n")
     shown = run("train", "--config", str(file))
     assert shown.code == 2 and "Did you mean length" in shown.error
+
+
+def test_the_file_of_another_system_is_translated(run: Run, calls: Calls, tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    theirs = {"pipeline": "arm", "init_from": "gpt2", "memmap_path": "fox.txt", "resume_training": True}
+    file.write_text(json.dumps(theirs))
+    assert run("train", "--config", str(file), "--steps", "9").code == 0
+    assert calls.recipe is not None and calls.resume is True
+    assert (calls.recipe.model, calls.recipe.data) == ("openai-community/gpt2", "fox.txt")
+    assert (calls.recipe.decay, calls.recipe.steps) == ("one-cycle", 9)
+    assert run("train", "--config", str(file), "--no-resume").code == 0
+    assert calls.resume is False
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"n_step": 3}, "Did you mean n_steps"),
+        ({"n_steps": "3"}, "n_steps: expected int, got '3'."),
+        ({"pipeline": "diffusion", "mask_id": 50256}, "mask_id 50256 is eos_token_id too"),
+    ],
+)
+def test_the_file_of_another_system_is_checked_by_its_own_keys(
+    run: Run, calls: Calls, tmp_path: Path, wrong: dict[str, Any], said: str
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"pipeline": "arm", "init_from": "gpt2", **wrong}))
+    shown = run("train", "--config", str(file))
+    assert shown.code == 2 and said in shown.error
+    assert calls.recipe is None
 
 
 def test_missing_data_is_said(run: Run, tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ def test_sums_go_to_the_nearest_level_and_bucket() -> None:
     assert report["accuracy_to_75"] == 0.5
     assert report["accuracy_to_100"] == 1.0
     assert "accuracy_to_50" not in report
+    assert report["accuracy"] == pytest.approx(5 / 8)
+    assert report["masked_share"] == pytest.approx(8 / 20)
     assert found.mean_loss == pytest.approx(2 * (4 + 1 + 4 + 1 + 4) / 20)
 
 
@@ -41,7 +43,7 @@ def test_numbers_add_up_and_come_back_to_the_last_bit() -> None:
     assert both.losses() == one.losses()
     assert both.report() == one.report()
     assert torch.equal(LevelMeter.of_numbers(one.numbers().tolist()).numbers(), one.numbers())
-    assert LevelMeter().losses() == {}
+    assert LevelMeter().losses() == LevelMeter().report() == {}
 
 
 def test_each_block_counts_at_its_own_level() -> None:

@@ -344,6 +344,8 @@ def test_two_processes_train_as_one_does_with_twice_the_batch(
         "save_every": 4,
         "eval_every": 2,
         "ema": 0.9,
+        "keep_best": 1,
+        "patience": 2,
         "random_prefix": True,
     }
     changes |= {"prefix_length": 3}

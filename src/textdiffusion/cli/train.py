@@ -9,6 +9,7 @@ from rich.console import Console
 
 from ..errors import SettingsError
 from ..registry import did_you_mean
+from ..training.foreign import asks_to_resume
 from ..training.recipe import TrainingRecipe, read_recipe
 from ..training.run import train
 from .flags import IN_A_ROW, Parser, build, own
@@ -24,7 +25,7 @@ class Run:
     """Which recipe, and from where."""
 
     config: str | None = None
-    """Recipe file in YAML or JSON, or the name of one that comes with this program."""
+    """Recipe file in YAML or JSON, the name of one that comes with this program, or another system's file."""
     resume: bool = False
     """Go on from the last checkpoint in the output folder."""
 
@@ -38,9 +39,10 @@ def run(prog: str, argv: Sequence[str]) -> int:
     order = build(Run, given)
     file = None if order.config is None else find_recipe(order.config)
     recipe = read_recipe(file, own(TrainingRecipe, given))
+    resume = given.get("resume", asks_to_resume(file))
     quiet_libraries()
     try:
-        folder = train(recipe, resume=order.resume, console=Console(stderr=True))
+        folder = train(recipe, resume=resume, console=Console(stderr=True))
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command with --resume goes on.") from None
     print(f"The model is in {folder}. Try it:")

@@ -266,6 +266,7 @@ def read_file(path: Path, fields: Fields) -> Iterator[str]:
     if kind is None:
         raise DataError(
             f"{path} is of no known kind. Known: {', '.join(READERS)}, each plain or packed as "
-            f"{', '.join(COMPRESSIONS)}; rename a plain text to .txt."
+            f"{', '.join(COMPRESSIONS)}; rename a plain text to .txt, and give an array of token ids to "
+            "`textdiffusion data prepare`."
         )
     return READERS[kind](path, fields)

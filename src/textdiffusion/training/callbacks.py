@@ -3,7 +3,8 @@
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -89,7 +90,10 @@ class StopWhenBroken(TrainerCallback):
     ) -> None:
         """Look at the loss and the gradient of a report."""
         logs: dict[str, float] = kwargs["logs"]
-        for key, said in (("loss", "loss"), ("grad_norm", "gradient"), ("eval_loss", "held-out loss")):
+        watched = {"loss": "loss", "eval_loss": "held-out loss"}
+        if not args.fp16:  # whose scale of the loss is found by letting gradients overflow
+            watched["grad_norm"] = "gradient"
+        for key, said in watched.items():
             if not math.isfinite(logs.get(key, 0.0)):
                 raise broken(f"the {said} is not a number", state.global_step, args)
 
@@ -97,7 +101,17 @@ class StopWhenBroken(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Look at the weights before they are saved; reports may be rarer than checkpoints."""
-        model: nn.Module = kwargs["model"]
+        self._look(args, state, control, kwargs["model"])
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Look at them where a measurement asks for a checkpoint."""
+        self._look(args, state, control, kwargs["model"])
+
+    def _look(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: nn.Module
+    ) -> None:
         if control.should_save and not all(bool(p.isfinite().all()) for p in model.parameters()):
             raise broken("the weights are not numbers", state.global_step, args)
 
@@ -150,7 +164,7 @@ class StopOnInterrupt(TrainerCallback):
 
 
 class Average(TrainerCallback):
-    """Exponential moving average of the weights, saved with the checkpoints and resumed from them."""
+    """Exponential moving average of the weights, which checkpoints hold and which is measured and saved."""
 
     def __init__(self, decay: float, resume_from: Path | None) -> None:
         """Average with `decay`, going on from a checkpoint if there is one."""
@@ -188,6 +202,30 @@ class Average(TrainerCallback):
         """Replace the weights of the network by their average."""
         for name, p in model.named_parameters():
             p.copy_(self.weights[name])
+
+    @contextmanager
+    def inside(self, model: nn.Module) -> Iterator[None]:
+        """Let the network have the average for its weights, and then its own again."""
+        self._swap(model)
+        try:
+            yield
+        finally:
+            self._swap(model)
+
+    @torch.no_grad()
+    def _swap(self, model: nn.Module) -> None:
+        for name, p in model.named_parameters():
+            own = p.detach().clone()
+            p.copy_(self.weights[name])
+            self.weights[name].copy_(own)
+
+
+@torch.no_grad()
+def put_average(folder: Path, model: nn.Module) -> None:
+    """Replace the weights of a network by the average in a checkpoint."""
+    average = load_file(folder / AVERAGE_FILE)
+    for name, p in model.named_parameters():
+        p.copy_(average[name])
 
 
 def _duration(seconds: float) -> str:

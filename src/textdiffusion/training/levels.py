@@ -73,11 +73,14 @@ class LevelMeter:
         return {10 * (k + 1): nats[k] / asked[k] for k in range(LEVELS) if asked[k]}
 
     def report(self) -> dict[str, float]:
-        """Losses by level and accuracies by bucket under the names that go to the logs."""
+        """Losses by level, accuracies by bucket and in all, and the share of struck tokens, as logged."""
         correct, asked = self._parts[2].view(2, -1).tolist()
         found = {f"loss_at_{level}": loss for level, loss in self.losses().items()}
         edges = [f"accuracy_to_{int(100 * edge)}" for edge in BUCKETS]
         found |= {name: c / a for name, c, a in zip(edges, correct, asked, strict=True) if a}
+        if sum(asked):
+            tokens = float(self._parts[0][1])
+            found |= {"accuracy": sum(correct) / sum(asked), "masked_share": sum(asked) / tokens}
         return found
 
     @property

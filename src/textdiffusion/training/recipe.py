@@ -17,19 +17,10 @@ from ..mask_rates import MASK_RATES
 from ..objectives import OBJECTIVES, CrossEntropy, Objective, Tunable
 from ..schedules import SCHEDULES
 from ..settings import from_mapping, read_mapping
+from .decays import DECAYS, Decay
+from .foreign import is_foreign, translated
 from .precision import PRECISIONS
-
-DECAYS = (
-    "cosine",
-    "linear",
-    "polynomial",
-    "inverse_sqrt",
-    "cosine_with_restarts",
-    "constant_with_warmup",
-    "constant",
-)
-"""Those of transformers' learning-rate schedules that need no settings of their own."""
-REPORTERS = ("none", "tensorboard", "wandb", "swanlab", "trackio", "all")
+from .reporters import REPORTERS
 
 
 @dataclass(frozen=True)
@@ -136,13 +127,15 @@ class TrainingRecipe:
     warmup: float = 0.03
     """Share of the steps in which the learning rate rises."""
     decay: str = "cosine"
-    """How the learning rate falls: cosine, linear, polynomial, inverse_sqrt, constant_with_warmup, ..."""
+    """How the learning rate falls: cosine, one-cycle, linear, polynomial, constant-with-warmup, ..."""
+    decay_settings: Mapping[str, float] = field(default_factory=dict)
+    """Its own settings, e.g. {div_factor: 25, final_div_factor: 1e4}: peak to first rate, first to last."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 leaves it alone."""
     ema: float = 0.0
-    """Decay of a moving average of the weights, which is then what is measured last and saved; 0 is off."""
+    """Decay of a moving average of the weights, which is then what is measured and saved; 0 is off."""
     precision: str = "float32"
-    """float32, bf16 (weights stay in float32), or auto: bf16 where the device multiplies it itself."""
+    """float32, bf16, float16 (CUDA alone), or auto: bf16 where the device has it; weights stay in float32."""
     compile: bool = False
     """Compile the layers with torch.compile."""
     device: str = DEVICES[0]
@@ -160,13 +153,23 @@ class TrainingRecipe:
     save_every: int = 200
     """Steps between two checkpoints."""
     keep: int = 2
-    """Checkpoints that are kept."""
+    """Checkpoints that are kept, the newest."""
+    keep_best: int = 0
+    """Checkpoints of the lowest held-out losses that are kept besides; if any, the best becomes the model."""
+    patience: int = 0
+    """Measurements in a row without a lower held-out loss after which the training ends; 0 is never."""
+    min_delta: float = 0.0
+    """Nats per token by which a held-out loss must be lower to count."""
     sample_every: int = 0
     """Steps between two sample texts; 0 prints one at the end only."""
     sample_prompt: str = ""
     """Prompt of the sample texts."""
     report_to: str = REPORTERS[0]
     """none, tensorboard, wandb, swanlab, trackio or all."""
+    run_name: str = ""
+    """Name of the run for these loggers; that of the output folder when left out."""
+    project_name: str = ""
+    """Their project; as the logger or its environment has it when left out."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work before any data are read.
@@ -177,13 +180,21 @@ class TrainingRecipe:
         for name in ("length", "batch_size", "accumulation", "vocab_size", "log_every", "save_every", "keep"):
             if self.__dict__[name] < 1:
                 raise SettingsError(f"{name} is {self.__dict__[name]}; it must be at least 1.")
-        for name in ("prefix_length", "eval_every", "eval_rows", "sample_every", "attention_annealing"):
+        for name in (
+            "prefix_length",
+            "eval_every",
+            "eval_rows",
+            "sample_every",
+            "attention_annealing",
+            "keep_best",
+            "patience",
+        ):
             if self.__dict__[name] < 0:
                 raise SettingsError(f"{name} is {self.__dict__[name]}; it must be 0 or more.")
         for name in ("ema", "validation_share", "causal_share", "warmup"):
             if not 0.0 <= self.__dict__[name] < 1.0:
                 raise SettingsError(f"{name} {self.__dict__[name]} must be at least 0 and below 1.")
-        for name in ("learning_rate", "muon_learning_rate", "weight_decay", "clip"):
+        for name in ("learning_rate", "muon_learning_rate", "weight_decay", "clip", "min_delta"):
             if not 0.0 <= self.__dict__[name] < math.inf:
                 raise SettingsError(f"{name} is {self.__dict__[name]}; it must be 0 or more.")
         self._check_numbers()
@@ -223,7 +234,7 @@ class TrainingRecipe:
         PRECISIONS[self.precision]
         Decoding().changed(self.decoding)
         _one_of("report_to", self.report_to, REPORTERS)
-        _one_of("decay", self.decay, DECAYS)
+        self.falling()
         ARRANGEMENTS[self.arrange]
         RAMPS[self.attention_ramp]
         CORRUPTIONS[self.noise]
@@ -234,11 +245,7 @@ class TrainingRecipe:
 
     def _check_loss(self) -> None:
         loss = self.loss()
-        if isinstance(loss, Tunable) and not (self.eval_every and self.eval_rows):
-            raise SettingsError(
-                f"the objective {self.objective} chooses by measurements of held-out text, but eval_every "
-                f"is {self.eval_every} and eval_rows is {self.eval_rows}; both must be at least 1."
-            )
+        self._check_measured(loss)
         if loss.shift is not None and self.shift not in (None, loss.shift):
             raise SettingsError(
                 f"shift is {self.shift}, but the objective {self.objective} needs the contrary; leave it out."
@@ -256,6 +263,29 @@ class TrainingRecipe:
                 f"{'whole texts' if blocks is None else f'blocks of {blocks}'}; leave it out of network, as "
                 "objective_settings.block_size decides for both."
             )
+
+    def _check_measured(self, loss: Objective) -> None:
+        """Refuse to decide by measurements that are never made."""
+        if self.eval_every and self.eval_rows:
+            return
+        deciding = {
+            f"the objective {self.objective} chooses": isinstance(loss, Tunable),
+            f"keep_best {self.keep_best} chooses": self.keep_best > 0,
+            f"patience {self.patience} stops": self.patience > 0,
+        }
+        for who in (who for who, decides in deciding.items() if decides):
+            raise SettingsError(
+                f"{who} by measurements of held-out text, but eval_every is {self.eval_every} and eval_rows "
+                f"is {self.eval_rows}; both must be at least 1."
+            )
+
+    def causal_steps(self, steps: int) -> int:
+        """How many of so many steps, those at the start, are for next tokens."""
+        return round(self.causal_share * steps)
+
+    def falling(self) -> Decay:
+        """How the learning rate moves, with its settings."""
+        return from_mapping(DECAYS[self.decay], self.decay_settings, where="decay_settings.")
 
     def loss(self) -> Objective:
         """The objective with its settings."""
@@ -276,10 +306,14 @@ class TrainingRecipe:
 def read_recipe(path: Path | None, changes: Mapping[str, Any]) -> TrainingRecipe:
     """The recipe in a YAML or JSON file with some fields changed; the defaults with those changes if no file.
 
+    A settings file of another system is translated first.
+
     Raises:
         SettingsError: no such file, an unknown key, or a value that is refused.
     """
     data = {} if path is None else read_mapping(path)
+    if is_foreign(data):
+        data = translated(data)
     return from_mapping(TrainingRecipe, {**{str(k).replace("-", "_"): v for k, v in data.items()}, **changes})
 
 

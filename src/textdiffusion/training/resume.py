@@ -12,15 +12,21 @@ _LAST_FILE = "trainer_state.json"
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint in a folder; None where there is none."""
-    whole = [path for path in _checkpoints(folder) if is_whole(path)]
+    whole = [path for path in checkpoints(folder).values() if is_whole(path)]
     return whole[-1] if whole else None
 
 
 def remove_halves(folder: Path) -> None:
     """Remove what a crash or a full disk left half-written."""
-    for path in _checkpoints(folder):
+    for path in checkpoints(folder).values():
         if not is_whole(path):
-            shutil.rmtree(path, ignore_errors=True)
+            remove(path)
+
+
+def remove(checkpoint: Path) -> None:
+    """Remove a checkpoint; what is left of it if that is interrupted does not count as a whole one."""
+    (checkpoint / _LAST_FILE).unlink(missing_ok=True)
+    shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def is_whole(checkpoint: Path) -> bool:
@@ -32,6 +38,7 @@ def is_whole(checkpoint: Path) -> bool:
     return True
 
 
-def _checkpoints(folder: Path) -> list[Path]:
+def checkpoints(folder: Path) -> dict[int, Path]:
+    """The checkpoints in a folder by their step, the oldest first, whole or not."""
     found = ((_NAME.fullmatch(path.name), path) for path in folder.glob("checkpoint-*") if path.is_dir())
-    return [path for _, path in sorted((int(name[1]), path) for name, path in found if name)]
+    return dict(sorted((int(name[1]), path) for name, path in found if name))

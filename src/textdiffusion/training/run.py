@@ -1,7 +1,9 @@
 """A training from its recipe to a finished model folder."""
 
-import importlib.util
+import json
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +12,37 @@ import transformers
 from rich.console import Console
 from safetensors import SafetensorError
 
-from ..checkpoint import quiet_transformers, save_checkpoint, write_settings
+from ..checkpoint import Checkpoint, load_checkpoint, quiet_transformers, save_checkpoint, write_settings
 from ..denoisers.adapt import check_attention, denoiser_of
 from ..denoisers.compiled import check_compiler, compile_for_training
 from ..device import choose_device
 from ..errors import SettingsError, TextDiffusionError, TrainingError
 from ..language_model import DiffusionLM
-from .callbacks import Average, Report, Samples, StopOnInterrupt, StopWhenBroken
+from ..settings import to_mapping
+from .callbacks import (
+    AVERAGE_FILE,
+    Average,
+    Report,
+    Samples,
+    StopOnInterrupt,
+    StopWhenBroken,
+    put_average,
+)
 from .collate import CanvasCollator
+from .held_out import EarlyStop, Rotation, best_checkpoint, measurements
 from .levels import diagnose
 from .network import ATTENTION
 from .optimizers import OPTIMIZERS
 from .precision import PRECISIONS
 from .prepare import Prepared, prepare
 from .recipe import TrainingRecipe
+from .reporters import check_reporter, named_project
 from .resume import last_checkpoint, remove_halves
 from .trainer import DiffusionTrainer
 
 CHECKPOINTS = "checkpoints"
+RECIPE_FILE = "recipe.json"
+"""What a checkpoint was trained by; `--config` reads it."""
 SAMPLE_LENGTH = 64
 _CUT_SHORT = ("unexpected pos", "PytorchStreamWriter", "iostream error")
 """Signs of torch's writer that it could not go on; it does not say why, and a full disk is nearly always."""
@@ -47,20 +62,23 @@ def train(recipe: TrainingRecipe, *, resume: bool, console: Console) -> Path:
     output = Path(recipe.output)
     checkpoint = _beginning(recipe, output / CHECKPOINTS, resume)
     transformers.set_seed(recipe.seed)
-    with quiet_transformers():
+    with quiet_transformers(), named_project(recipe.project_name):
+        arguments = _arguments(recipe)
         prepared = prepare(recipe, checkpoint, console)
         sample_room(prepared, recipe)
         interrupt = StopOnInterrupt()
         average = Average(recipe.ema, checkpoint) if recipe.ema else None
-        trainer = _trainer(recipe, prepared, console, interrupt, average)
+        callbacks = _callbacks(recipe, prepared, arguments, console)
+        trainer = _trainer(recipe, prepared, arguments, [interrupt, *callbacks], average)
         _run(trainer, checkpoint, interrupt)
+        if not recipe.eval_every:  # else the last step has measured it
+            trainer.evaluate()
         if average is not None:
             average.put_into(trainer.network)
-        if average is not None or not recipe.eval_every:  # else the last step has measured it
-            trainer.evaluate()
         if trainer.is_world_process_zero():
-            save_checkpoint(output, prepared.checkpoint)
-            _say_how_it_went(trainer, prepared, recipe, console)
+            result, said = _result(trainer, prepared, recipe)
+            save_checkpoint(output, result)
+            _say_how_it_went(trainer, replace(prepared, checkpoint=result), recipe, said, console)
     return output
 
 
@@ -71,13 +89,7 @@ def _beginning(recipe: TrainingRecipe, folder: Path, resume: bool) -> Path | Non
             "no text to train on; give --data FILE, a folder, or the name of a data set of the Hub."
         )
     OPTIMIZERS[recipe.optimizer]  # raises where there is no such name
-    reporters = set() if recipe.report_to in ("none", "all") else {recipe.report_to}
-    for reporter in reporters:
-        if importlib.util.find_spec(reporter) is None:
-            raise SettingsError(
-                f"report_to is {reporter!r}, but the package {reporter} is not installed; install "
-                f"textdiffusion[{reporter}] or choose another."
-            )
+    check_reporter(recipe.report_to)
     last = last_checkpoint(folder)
     if resume and last is None:
         raise SettingsError(f"there is no whole checkpoint in {folder}; leave --resume out to begin.")
@@ -123,11 +135,24 @@ def _reason(error: Exception, folder: Path) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
+def _callbacks(
+    recipe: TrainingRecipe, prepared: Prepared, arguments: transformers.TrainingArguments, console: Console
+) -> list[transformers.TrainerCallback]:
+    tokens = recipe.batch_size * recipe.accumulation * arguments.world_size * recipe.length
+    return [
+        EarlyStop(recipe),
+        Rotation(recipe),
+        StopWhenBroken(),  # looks at the weights when those before it have asked for a checkpoint
+        Report(console, tokens),
+        Samples(console, recipe.sample_every, lambda: sample_text(prepared, recipe)),
+    ]
+
+
 def _trainer(
     recipe: TrainingRecipe,
     prepared: Prepared,
-    console: Console,
-    interrupt: StopOnInterrupt,
+    arguments: transformers.TrainingArguments,
+    callbacks: list[transformers.TrainerCallback],
     average: Average | None,
 ) -> DiffusionTrainer:
     model, text_format = prepared.checkpoint.model, prepared.format
@@ -136,17 +161,7 @@ def _trainer(
     settings = prepared.checkpoint.settings
     if recipe.compile:
         compile_for_training(model)
-    arguments = _arguments(recipe)
-    tokens = recipe.batch_size * recipe.accumulation * arguments.world_size * recipe.length
     averages = [] if average is None else [average]
-    # In this order: an interruption asks for a checkpoint, which is looked at before it is written.
-    callbacks: list[transformers.TrainerCallback] = [
-        *averages,
-        interrupt,
-        StopWhenBroken(),
-        Report(console, tokens),
-        Samples(console, recipe.sample_every, lambda: sample_text(prepared, recipe)),
-    ]
     trainer = DiffusionTrainer(
         model=model,
         args=arguments,
@@ -154,11 +169,16 @@ def _trainer(
         train_dataset=prepared.rows,
         eval_dataset=prepared.held_out,
         processing_class=prepared.checkpoint.tokenizer,
-        callbacks=callbacks,
+        callbacks=[*averages, *callbacks],
         recipe=recipe,
         corruption=settings.corruption(text_format.mask_id, model.config.vocab_size),
         objective=recipe.loss(),
-        writers=[lambda folder: write_settings(folder, settings), *(each.write for each in averages)],
+        writers=[
+            lambda folder: write_settings(folder, settings),
+            lambda folder: _write_recipe(folder, recipe),
+            *(each.write for each in averages),
+        ],
+        measured=nullcontext if average is None else lambda: average.inside(model),
     )
     trainer.remove_callback(transformers.PrinterCallback)
     return trainer
@@ -166,6 +186,7 @@ def _trainer(
 
 def _arguments(recipe: TrainingRecipe) -> transformers.TrainingArguments:
     device = choose_device(recipe.device)
+    numbers = PRECISIONS[recipe.precision](device)
     arguments = transformers.TrainingArguments(
         output_dir=str(Path(recipe.output) / CHECKPOINTS),
         per_device_train_batch_size=recipe.batch_size,
@@ -175,9 +196,9 @@ def _arguments(recipe: TrainingRecipe) -> transformers.TrainingArguments:
         max_steps=recipe.steps,
         learning_rate=recipe.learning_rate,
         warmup_steps=recipe.warmup,
-        lr_scheduler_type=recipe.decay,
         max_grad_norm=recipe.clip,
-        bf16=PRECISIONS[recipe.precision](device) is torch.bfloat16,
+        bf16=numbers is torch.bfloat16,
+        fp16=numbers is torch.float16,
         use_cpu=device.type == "cpu",
         seed=recipe.seed,
         logging_steps=recipe.log_every,
@@ -185,17 +206,45 @@ def _arguments(recipe: TrainingRecipe) -> transformers.TrainingArguments:
         eval_strategy="steps" if recipe.eval_every else "no",
         eval_steps=recipe.eval_every or None,
         save_steps=recipe.save_every,
-        save_total_limit=recipe.keep,
         report_to=recipe.report_to,
-        run_name=Path(recipe.output).name,
+        run_name=recipe.run_name or Path(recipe.output).name,
         remove_unused_columns=False,
         disable_tqdm=True,
         dataloader_pin_memory=device.type == "cuda",
         accelerator_config={"dispatch_batches": False},  # each process reads the stream and takes its rows
     )
+    arguments.lr_scheduler_type = recipe.decay  # shown by loggers; the trainer asks the recipe
+    arguments.project = recipe.project_name or arguments.project
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1  # one process drives one device; torchrun starts a process for each
     return arguments
+
+
+def _write_recipe(folder: Path, recipe: TrainingRecipe) -> None:
+    text = json.dumps(to_mapping(recipe), indent=2, ensure_ascii=False)
+    (folder / RECIPE_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def _result(
+    trainer: DiffusionTrainer, prepared: Prepared, recipe: TrainingRecipe
+) -> tuple[Checkpoint, list[str]]:
+    """The model to save, as it is now or as the best checkpoint has it, and what is to be said of it."""
+    state, found, said = trainer.state, measurements(recipe, trainer.state), list[str]()
+    if recipe.patience and state.global_step < state.max_steps:
+        said.append(
+            f"stopped at step {state.global_step} of {state.max_steps}: {recipe.patience} measurements "
+            f"brought no held-out loss lower by more than {recipe.min_delta:g}"
+        )
+    chosen = best_checkpoint(Path(str(trainer.args.output_dir)), found) if recipe.keep_best else None
+    if chosen is None:
+        return prepared.checkpoint, said
+    measured, folder = chosen
+    loaded = load_checkpoint(str(folder), dtype="float32")
+    if recipe.ema and (folder / AVERAGE_FILE).is_file():
+        put_average(folder, loaded.model)
+    loaded.model.to(trainer.args.device)  # type: ignore[arg-type, unused-ignore]
+    said.append(f"the model is {folder.name}, the best held out: {measured.loss:.3f} nats per token")
+    return loaded, said
 
 
 def sample_room(prepared: Prepared, recipe: TrainingRecipe) -> int:
@@ -226,10 +275,10 @@ def sample_text(prepared: Prepared, recipe: TrainingRecipe) -> str:
 
 
 def _say_how_it_went(
-    trainer: DiffusionTrainer, prepared: Prepared, recipe: TrainingRecipe, console: Console
+    trainer: DiffusionTrainer, prepared: Prepared, recipe: TrainingRecipe, said: list[str], console: Console
 ) -> None:
-    trainer.network.eval()
-    said = [f"sample: {sample_text(prepared, recipe)!r}"]
+    prepared.checkpoint.model.eval()
+    said = [*said, f"sample: {sample_text(prepared, recipe)!r}"]
     said += [f"note: {sentence}" for sentence in diagnose(list(_history(trainer.state.log_history)))]
     for line in said:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

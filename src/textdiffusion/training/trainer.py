@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,12 @@ class DiffusionTrainer(transformers.Trainer):
         corruption: Corruption,
         objective: Objective,
         writers: Sequence[Callable[[Path], None]] = (),
+        measured: Callable[[], AbstractContextManager[None]] = nullcontext,
         **kwargs: Any,
     ) -> None:
         """Besides transformers' own arguments, take what makes the loss, and `writers` of each checkpoint.
+
+        Within `measured()` the network has the weights that are to be measured.
 
         Raises:
             IncompatibleError: the objective has no meaning for the corruption.
@@ -59,7 +63,7 @@ class DiffusionTrainer(transformers.Trainer):
         objective.check(corruption)
         super().__init__(*args, **kwargs)
         self.recipe, self.corruption, self.objective = recipe, corruption, objective
-        self.writers = writers
+        self.writers, self.measured = writers, measured
         self.model_accepts_loss_kwargs = True  # the loss is already divided by the items of the whole batch
         self.meter = LevelMeter()
 
@@ -78,9 +82,9 @@ class DiffusionTrainer(transformers.Trainer):
     ) -> tuple[list[Any], Tensor | int | None]:
         """Fetch the micro-batches of a step, number their rows in the global batch and draw random prefixes.
 
-        There are none once all steps are done: resuming a finished training must not take another step.
+        There are none once the training is over: resuming a finished one must not take another step.
         """
-        if self.state.global_step >= self.state.max_steps:
+        if self.state.global_step >= self.state.max_steps or self.control.should_training_stop:
             return [], None
         samples, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         world, rank = self.args.world_size, self.args.process_index
@@ -125,7 +129,8 @@ class DiffusionTrainer(transformers.Trainer):
         self.network.eval()
         objective = self.objective.bound(self.corruption)
         meter, parts = LevelMeter(), []
-        with torch.random.fork_rng(devices=[]):  # the loader draws from the stream that dropout reads
+        # The loader draws from the stream that dropout reads.
+        with self.measured(), torch.random.fork_rng(devices=[]):
             for number, inputs in enumerate(self.get_eval_dataloader()):
                 parts.append(self._measure(objective, self._prepare_inputs(inputs), number))
         if not parts:
@@ -157,6 +162,16 @@ class DiffusionTrainer(transformers.Trainer):
         if self.optimizer is None:
             self.optimizer = OPTIMIZERS[self.recipe.optimizer](self.network, self.recipe)
         return self.optimizer
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LambdaLR:
+        """How the recipe moves the learning rate."""
+        if self.lr_scheduler is None:
+            moved = optimizer or self.create_optimizer()
+            self.lr_scheduler = self.recipe.falling().scheduler(moved, num_training_steps, self.recipe.warmup)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write the model, and what goes with it; in a checkpoint the Trainer's own state comes after it."""
@@ -212,7 +227,7 @@ class DiffusionTrainer(transformers.Trainer):
 
     def _is_causal(self) -> bool:
         """Whether the network learns next tokens in this step, as a start."""
-        return self.state.global_step < round(self.recipe.causal_share * self.state.max_steps)
+        return self.state.global_step < self.recipe.causal_steps(self.state.max_steps)
 
     def _annealed(self, denoiser: Denoiser, draws: RowGenerator) -> Denoiser:
         """The network as it may see in this step."""

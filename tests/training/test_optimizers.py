@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from transformers import AutoModelForMaskedLM, PreTrainedTokenizerBase
 
+from textdiffusion.training.decays import DECAYS
 from textdiffusion.training.network import new_network
 from textdiffusion.training.optimizers import OPTIMIZERS, orthogonalised
 
@@ -51,6 +52,21 @@ def test_only_matrices_of_layers_decay_and_each_parameter_comes_once(
         names[id(p)] for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]
     }
     assert decayed == {key for key, p in network.named_parameters() if p.ndim == 2 and "embed" not in key}
+
+
+@pytest.mark.parametrize("name", list(OPTIMIZERS))
+@pytest.mark.parametrize("decay", list(DECAYS))
+def test_every_rate_rises_and_falls_with_every_optimiser(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, name: str, decay: str
+) -> None:
+    made = recipe(optimizer=name, decay=decay)
+    optimizer = OPTIMIZERS[name](new_network(made, tokenizer), made)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    scheduler = made.falling().scheduler(optimizer, 10, 0.2)
+    for _ in range(2):
+        optimizer.step()
+        scheduler.step()
+    assert all(0.0 < group["lr"] <= peak for group, peak in zip(optimizer.param_groups, peaks, strict=True))
 
 
 @pytest.mark.parametrize("name", list(OPTIMIZERS))

@@ -34,7 +34,8 @@ class Muon(Optimizer):
         momentum: float = 0.95,
     ) -> None:
         """Take parameter groups with their own learning rates and weight decays."""
-        super().__init__(groups, {"lr": 0.0, "weight_decay": 0.0, "matrices": False})
+        peak = max(group.get("lr", 0.0) for group in groups)  # schedules that fall to a rate compare with it
+        super().__init__(groups, {"lr": peak, "weight_decay": 0.0, "matrices": False})
         self.betas, self.dtype, self.momentum = betas, dtype, momentum
 
     @torch.no_grad()

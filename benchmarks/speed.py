@@ -33,41 +33,53 @@ def main(
     device: str = "cpu",
     dtype: str = "float32",
     llada: Path | None = None,
+    overhead_only: bool = False,
     save: Path | None = None,
 ) -> None:
     """Race on 256 tokens, 16 of them given, with random weights; int8 only on a CPU.
 
-    With `llada`, the folder of a checkout of that project, its own code runs beside our account of it.
+    With `llada`, the folder of a checkout of that project, its own code runs beside our account of it. With
+    `overhead_only` nobody else runs.
     """
     place, numbers = torch.device(device), getattr(torch, dtype)
     tokens = _canvas(batch, seed).to(place)
     encoder = network(size, seed=seed).eval().to(place, numbers)
-    causal = _gpt2(size, seed).to(place, numbers)
-    pairs = {"": (encoder, causal)}
-    if place.type == "cpu":
-        pairs[", int8"] = (network(size, seed=seed).eval(), _gpt2(size, seed))
-        for model in pairs[", int8"]:
-            quantise(model)
     race = _Race(rounds, batch * NEW)
     overheads = race.costs(_overheads(encoder, tokens, seed))
-    against = race.costs(_autoregressive(pairs, tokens, seed, few=size == "base" or batch > 1))
+    said = {"--llada CHECKOUT": llada, "--overhead-only": overhead_only}
+    flags = "".join(f" {flag}" for flag, given in said.items() if given)
     parts = [
         f"# Sampling speed, {size}, batch {batch}: {NEW} new tokens after {GIVEN}, random weights",
         f"{machine(place)}; {dtype}; {rounds} rounds in turn after a warm-up, seed {seed}.",
         f"Command: `python benchmarks/speed.py --size {size} --batch {batch} --rounds {rounds} --seed {seed} "
-        f"--device {device} --dtype {dtype}{' --llada CHECKOUT' if llada else ''}`",
-        _limits(encoder, causal, tokens, overheads["bare encoder"], against["GPT-2, generate"]),
+        f"--device {device} --dtype {dtype}{flags}`",
         f"## In units of {STEPS} bare passes of the encoder without its head ({STEPS} steps)",
         table(overheads, "bare encoder", "tokens"),
-        f"## Against the loop of LLaDA and dllm ({STEPS} steps; blocks of 30 in 2 steps each)",
-        *_others(race, encoder, tokens, seed, llada),
-        "## Against transformers' generate with a cache, on a GPT-2 of the same size",
-        table(against, "GPT-2, generate", "tokens"),
     ]
+    if not overhead_only:
+        causal = _gpt2(size, seed).to(place, numbers)
+        pairs = {"": (encoder, causal), **(_rounded(size, seed) if place.type == "cpu" else {})}
+        against = race.costs(_autoregressive(pairs, tokens, seed, few=size == "base" or batch > 1))
+        limits = _limits(encoder, causal, tokens, overheads["bare encoder"], against["GPT-2, generate"])
+        parts += [
+            f"## Against the loop of LLaDA and dllm ({STEPS} steps; blocks of 30 in 2 steps each)",
+            *_others(race, encoder, tokens, seed, llada),
+            "## Against transformers' generate with a cache, on a GPT-2 of the same size",
+            table(against, "GPT-2, generate", "tokens"),
+            limits,
+        ]
     text = "\n\n".join(parts) + "\n"
     print(text)
     if save is not None:
         save.write_text(text, encoding="utf-8")
+
+
+def _rounded(size: str, seed: int) -> dict[str, tuple[nn.Module, nn.Module]]:
+    """Encoder and GPT-2 with int8 weights."""
+    pair = network(size, seed=seed).eval(), _gpt2(size, seed)
+    for model in pair:
+        quantise(model)
+    return {", int8": pair}
 
 
 @dataclass(frozen=True)

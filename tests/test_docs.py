@@ -202,7 +202,7 @@ def test_code_runs(
 # -- the architecture ------------------------------------------------------------------------------------
 
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-HOMES = ("canvas", "schedules", "corruptions", "denoisers", "objectives", "samplers", "generation")
+HOMES = ("canvas", "schedules", "corruptions", "denoisers", "objectives", "samplers", "generation", "lengths")
 
 
 def test_architecture_names_every_module() -> None:

@@ -20,6 +20,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
@@ -36,14 +37,15 @@ from transformers.utils.hub import cached_file
 
 from .denoisers import transformer  # registers our network with the Auto classes
 from .errors import CheckpointError, IncompatibleError
-from .model_settings import ModelSettings
+from .length_head import HEAD_FILE, read_length_head
+from .lengths import LengthHead
+from .model_settings import SETTINGS_FILE, ModelSettings, write_settings
 from .published import published
 from .registry import did_you_mean
-from .settings import from_mapping, to_mapping
+from .settings import from_mapping
 from .tokens import embeddings, ensure_mask, name_mask
 
 logger = logging.getLogger(__name__)
-SETTINGS_FILE = "diffusion.json"
 STARTER = Path(__file__).parent / "starter"
 _TELLING_FILES = ("config.json", "tokenizer_config.json", "tokenizer.json")
 """A model or tokenizer on the Hub has one of them."""
@@ -66,6 +68,8 @@ class Checkpoint:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     settings: ModelSettings
+    length_head: LengthHead | None = None
+    """What reads lengths from the network's hidden states, if such a head was fitted."""
 
 
 def load_checkpoint(name: str, *, dtype: str = "auto", mask_id: int | None = None) -> Checkpoint:
@@ -99,7 +103,11 @@ def load_checkpoint(name: str, *, dtype: str = "auto", mask_id: int | None = Non
             name_mask(tokenizer, mask_id)
         if auto is AutoModelForCausalLM:
             ensure_mask(model, tokenizer)
-    return Checkpoint(model.eval(), tokenizer, settings)
+        head = None
+        if settings.length_head:
+            file = _own_file(place, name, HEAD_FILE)
+            head = read_length_head(file, settings, model.config.hidden_size, name)
+    return Checkpoint(model.eval(), tokenizer, settings, head)
 
 
 def _auto_class(config: PreTrainedConfig) -> Any:
@@ -223,15 +231,11 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         with quiet_transformers():
             checkpoint.model.save_pretrained(fresh)
             checkpoint.tokenizer.save_pretrained(fresh)
+        if checkpoint.length_head is not None:
+            save_file(checkpoint.length_head.state_dict(), fresh / HEAD_FILE)
         write_settings(fresh, checkpoint.settings)
 
     write_atomically(folder, write)
-
-
-def write_settings(folder: Path, settings: ModelSettings) -> None:
-    """Write `diffusion.json` into a folder."""
-    text = json.dumps(to_mapping(settings), indent=2, ensure_ascii=False)
-    (folder / SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 @contextmanager
@@ -288,7 +292,7 @@ def _check_weights(name: str, found: Mapping[str, Any]) -> None:
 
 
 def _read_settings(place: str, name: str, *, otherwise: ModelSettings) -> ModelSettings:
-    path = _settings_file(place, name)
+    path = _own_file(place, name, SETTINGS_FILE)
     if path is None:
         return otherwise
     try:
@@ -300,13 +304,13 @@ def _read_settings(place: str, name: str, *, otherwise: ModelSettings) -> ModelS
     return from_mapping(ModelSettings, data, where=f"{path}: ")
 
 
-def _settings_file(place: str, name: str) -> Path | None:
-    """The `diffusion.json` of a folder, or of a Hub id as its cache has it; None where there is none."""
+def _own_file(place: str, name: str, file: str) -> Path | None:
+    """A file of ours in a folder, or of a Hub id as its cache has it; None where there is none."""
     if Path(place).is_dir():
-        path = Path(place) / SETTINGS_FILE
+        path = Path(place) / file
         return path if path.exists() else None
     kinds = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
-    found = _guarded(name, "settings", lambda: cached_file(place, SETTINGS_FILE, **kinds))
+    found = _guarded(name, "settings", lambda: cached_file(place, file, **kinds))
     return None if found is None else Path(found)
 
 
@@ -349,7 +353,7 @@ def _parts(path: Path) -> dict[str, bool]:
     names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
     return {
         "config.json": "config.json" in names,
-        "safetensors weights": any(map(_is_weights, names)),
+        "safetensors weights": any(map(_is_weights, names - {HEAD_FILE})),
         "tokenizer": bool(names & {"tokenizer.json", "tokenizer_config.json", "vocab.txt", "spiece.model"}),
     }
 

@@ -2,20 +2,23 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, overload
+from dataclasses import dataclass, replace
+from typing import Any, Literal, overload
 
 import torch
 
 from .canvas import Canvas
 from .checkpoint import Checkpoint, load_checkpoint
 from .corruptions import Absorbing, Corruption, Mixture
+from .denoisers import Denoiser
 from .denoisers.adapt import denoiser_of
 from .denoisers.compiled import check_compiler, compile_for_generation
 from .denoisers.int8 import quantise
 from .device import DEVICES, choose_device, emulates_bf16
-from .errors import SettingsError
+from .errors import IncompatibleError, SettingsError
 from .generation import Decoding, Frame, denoise
+from .generation.loop import check_room
+from .lengths import Learnt, LengthReader, Look, look, reader_of
 from .model_settings import ModelSettings
 from .randomness import RowGenerator
 from .registry import Registry
@@ -24,6 +27,9 @@ from .samplers.posterior import Posterior
 from .tokens import TextFormat
 
 logger = logging.getLogger(__name__)
+Length = int | Literal["auto"]
+"""New tokens: so many, or as many as the model expects."""
+AUTO: Length = "auto"
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,8 @@ class Task:
     prompts: tuple[str, ...]
     inside: bool
     """Whether the holes lie inside the texts, which then end where they ended."""
+    look: Look | None = None
+    """What was read of the lengths before the canvas was cut to them."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,10 @@ class Generation:
     generated_tokens: int
     nfe: int
     """Network calls of the whole batch."""
+    read_tokens: int
+    """Tokens of this text that were in these calls, each once a call: what they cost."""
+    predicted_length: int | None
+    """New tokens that there was room for, the end included, if that was read from the prompt."""
     seconds: float
     """Wall time of the whole batch, loading left out."""
     sampler: str
@@ -72,8 +84,10 @@ class DiffusionLM:
         self.name = name
         self.model = checkpoint.model.to(device)  # type: ignore[arg-type, unused-ignore]
         self.settings: ModelSettings = checkpoint.settings
-        self.format = TextFormat.of(checkpoint.tokenizer)
-        self.denoiser = denoiser_of(self.model)
+        self.format = TextFormat.of(checkpoint.tokenizer, self.settings.after_end)
+        self.denoiser: Denoiser = denoiser_of(self.model)
+        head = checkpoint.length_head
+        self.length_head = None if head is None else head.to(device)
         self.vocab_size: int = self.model.config.vocab_size
         self.corruption: Corruption = self.settings.corruption(self.format.mask_id, self.vocab_size)
 
@@ -83,6 +97,17 @@ class DiffusionLM:
         limits = [limit for limit in (self.settings.length, self.denoiser.longest) if limit is not None]
         return min(limits) if limits else 1024
 
+    @property
+    def learnt(self) -> Learnt:
+        """What the model knows of lengths; one that reads blocks has seen no whole room."""
+        fills = bool(self.settings.after_end) and self.denoiser.block_size is None
+        return Learnt(self.format.ends if fills else (), self.length_head)
+
+    @property
+    def length_reader(self) -> LengthReader | None:
+        """The best way that the model has to read the length of a text from its prompt, if it has any."""
+        return reader_of(self.learnt)
+
     @overload
     def generate(self, prompt: str = "", **options: Any) -> Generation: ...
     @overload
@@ -91,18 +116,20 @@ class DiffusionLM:
         self,
         prompt: str | Sequence[str] = "",
         *,
-        length: int | None = None,
+        length: Length | None = None,
         seed: int = 0,
         decoding: Decoding | None = None,
         **options: Any,
     ) -> Generation | list[Generation]:
         """Continue a prompt, or each of a list of prompts, by `length` new tokens.
 
-        A prompt in a list gets the same text as alone. `options` are the fields of `Decoding` and the
-        sampler's own settings.
+        With the length "auto" the first call reads how long each text will be, and the rest is paid for that
+        much; a model of blocks writes on until the end. A prompt in a list gets the same text as alone.
+        `options` are the fields of `Decoding` and the sampler's own settings.
 
         Raises:
             SettingsError: an option is unknown or out of range, or prompt and length exceed `longest`.
+            IncompatibleError: the length is "auto", and the model has learnt nothing of lengths.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         settings = self.decoding(decoding, options)
@@ -123,17 +150,49 @@ class DiffusionLM:
         return base.changed(options or {})
 
     def continuation(
-        self, prompts: Sequence[str], *, length: int | None, seeds: Sequence[int], decoding: Decoding
+        self, prompts: Sequence[str], *, length: Length | None, seeds: Sequence[int], decoding: Decoding
     ) -> Task:
         """Prompts with room for `length` tokens after each; the canvas of the training when left out."""
-        if length is not None and not isinstance(length, int):
-            raise SettingsError(f"length is {length!r}; give a whole number of new tokens.")
+        _check_length(length)
         ids = [self.format.prompt(prompt) for prompt in prompts]
-        rooms = [max(1, self.longest - len(row)) if length is None else length for row in ids]
+        task = self.continuing(ids, length=length, seeds=seeds, decoding=decoding)
+        return replace(task, prompts=tuple(prompts))
+
+    def continuing(
+        self,
+        ids: Sequence[Sequence[int]],
+        *,
+        length: Length | None,
+        seeds: Sequence[int],
+        decoding: Decoding,
+    ) -> Task:
+        """As `continuation`, of ids; if the length is to be read, that costs a network call already."""
+        _check_length(length)
+        rooms = [length if isinstance(length, int) else max(1, self.longest - len(row)) for row in ids]
         for row, room in zip(ids, rooms, strict=True):
             self._check_room(len(row), room)
         canvas = Canvas.from_prompts(ids, rooms, pad_id=self.format.pad_id)
-        return Task(canvas, decoding, tuple(seeds), tuple(prompts), inside=False)
+        texts = tuple(self.format.decode(row) for row in ids)
+        task = Task(canvas, decoding, tuple(seeds), texts, inside=False)
+        return self._cut(task, ids) if length == AUTO else task
+
+    def _cut(self, task: Task, ids: Sequence[Sequence[int]]) -> Task:
+        """The task with no more room than its texts are read to need; as it is for a model of blocks."""
+        reader = self.length_reader
+        if reader is None:
+            if self.denoiser.block_size is None or not self.settings.learns_end:
+                raise IncompatibleError(
+                    f"{self.name} cannot tell how long its texts will be: give --length N, train it with "
+                    "after_end, fit a head with `textdiffusion length fit`, or train it in blocks with "
+                    "learn_end."
+                )
+            return task  # which is written block by block until the end
+        canvas, noise = task.canvas.to(self.model.device), self.process(task.decoding.recipe().sampler)
+        check_room(self.denoiser, canvas)
+        draws = RowGenerator.for_rows(task.seeds, self.model.device)
+        found = look(reader, self.denoiser, noise, canvas, draws, task.decoding.end_quantile)
+        less = Canvas.from_prompts(ids, found.rooms, pad_id=self.format.pad_id)
+        return replace(task, canvas=less, look=found)
 
     def infilling(self, texts: Sequence[str], *, seeds: Sequence[int], decoding: Decoding) -> Task:
         """Texts with holes."""
@@ -147,15 +206,16 @@ class DiffusionLM:
     def stream(self, task: Task) -> Iterator[Frame]:
         """The frames of a task as they come; nothing of them is kept."""
         recipe = task.decoding.recipe()
-        return denoise(
+        frames = denoise(
             self.denoiser,
-            self._process(recipe.sampler),
+            self.process(recipe.sampler),
             task.canvas.to(self.model.device),
             task.decoding,
             RowGenerator.for_rows(task.seeds, self.model.device),
             banned=self.format.banned(self.vocab_size, learns_end=self._may_end(task)),
-            end=self.format.end_id if self._may_end(task) else None,
+            ends=self.format.ends if self._may_end(task) else (),
         )
+        return frames if task.look is None else _behind(task.look, frames)
 
     def results(self, task: Task, frames: list[Frame]) -> list[Generation]:
         """The texts of a finished task."""
@@ -178,6 +238,8 @@ class DiffusionLM:
                     prompt_tokens=int((valid & ~editable).sum()),
                     generated_tokens=len(written),
                     nfe=last.nfe,
+                    read_tokens=int(last.read[row]),
+                    predicted_length=None if task.look is None else task.look.rooms[row],
                     seconds=last.seconds,
                     sampler=task.decoding.sampler,
                     steps=last.step,
@@ -197,7 +259,7 @@ class DiffusionLM:
         """A hole inside a text is no place to end it."""
         return self.settings.learns_end and not task.inside
 
-    def _process(self, sampler: Sampler) -> Corruption:
+    def process(self, sampler: Sampler) -> Corruption:
         """The training's noise, or the masks in it, if any, for samplers that write masks alone."""
         noise = self.corruption
         maskless = isinstance(noise, Mixture) and noise.shares.mask == 0.0
@@ -221,6 +283,18 @@ class DiffusionLM:
                 f"{given} tokens of text and {new} new ones do not fit: the model holds {self.longest}; "
                 "shorten the text or lower --length."
             )
+
+
+def _check_length(length: object) -> None:
+    if length is not None and length != AUTO and not isinstance(length, int):
+        raise SettingsError(f"length is {length!r}; give a whole number of new tokens, or auto.")
+
+
+def _behind(first: Look, frames: Iterator[Frame]) -> Iterator[Frame]:
+    """Frames that count the first look among what was paid."""
+    for frame in frames:
+        read = frame.read + frame.read.new_tensor(first.tokens)
+        yield replace(frame, nfe=frame.nfe + first.calls, seconds=frame.seconds + first.seconds, read=read)
 
 
 @dataclass(frozen=True)

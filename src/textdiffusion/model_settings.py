@@ -1,12 +1,17 @@
 """What a diffusion model says of itself beside network and tokenizer: the contents of `diffusion.json`."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .corruptions import CORRUPTIONS, Corruption
 from .errors import SettingsError
 from .schedules import SCHEDULES
+from .settings import to_mapping
+
+SETTINGS_FILE = "diffusion.json"
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,10 @@ class ModelSettings:
     """Longest text seen in training, in tokens; the default canvas. The network's limit when left out."""
     learns_end: bool = False
     """Whether the end-of-text token was learnt, so that the model can end a text."""
+    after_end: str = ""
+    """What filled rows behind the end and was learnt: pad, end (the end again), or nothing."""
+    length_head: str = ""
+    """Kind of the head in the folder that reads lengths: linear, mlp or pooled; none when left out."""
     decoding: Mapping[str, Any] = field(default_factory=dict)
     """Settings of a generation that suit this model; they yield to what the user says."""
 
@@ -33,3 +42,9 @@ class ModelSettings:
         except TypeError as error:
             raise SettingsError(f"noise schedule {self.noise_schedule}: {error}.") from None
         return CORRUPTIONS[self.noise](mask_id, vocab_size, schedule)
+
+
+def write_settings(folder: Path, settings: ModelSettings) -> None:
+    """Write `diffusion.json` into a folder."""
+    text = json.dumps(to_mapping(settings), indent=2, ensure_ascii=False)
+    (folder / SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")

@@ -12,6 +12,7 @@ from torch import nn
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from .errors import IncompatibleError, SettingsError
+from .fillers import FILLERS, add_filler, end_of
 
 logger = logging.getLogger(__name__)
 MASK_TOKEN = "[MASK]"
@@ -40,13 +41,16 @@ class TextFormat:
     """Stands after each document: the tokenizer's eos or sep."""
     special_ids: frozenset[int]
     """Ids that are no text."""
+    filler_id: int | None = None
+    """Stands behind the end up to the end of the row, where that is learnt as text is."""
 
     @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase) -> "TextFormat":
-        """Read the special ids of a tokenizer.
+    def of(cls, tokenizer: PreTrainedTokenizerBase, after_end: str = "") -> "TextFormat":
+        """Read the special ids of a tokenizer; `after_end` names the one that fills rows, if any does.
 
         Raises:
-            IncompatibleError: it has no mask, or its mask is also another special token.
+            IncompatibleError: it has no mask or filler, or its mask is also another special token.
+            UnknownNameError: there is no such filler.
         """
         mask = tokenizer.mask_token_id
         if mask is None:
@@ -55,7 +59,7 @@ class TextFormat:
                 "tokenizer.add_special_tokens({'mask_token': '[MASK]'}) and resize the embeddings."
             )
         begin = _first(tokenizer.bos_token_id, tokenizer.cls_token_id)
-        end = _first(tokenizer.eos_token_id, tokenizer.sep_token_id)
+        end = end_of(tokenizer)
         others = {begin, end, tokenizer.pad_token_id, tokenizer.unk_token_id}
         if mask in others:
             raise IncompatibleError(
@@ -63,7 +67,20 @@ class TextFormat:
                 "tokenizer; the mask must be an id of its own."
             )
         pad = _first(tokenizer.pad_token_id, end, 0)
-        return cls(tokenizer, mask, pad or 0, begin, end, frozenset(tokenizer.all_special_ids))
+        special = frozenset(tokenizer.all_special_ids)
+        filler = FILLERS[after_end].id_of(tokenizer) if after_end else None
+        if after_end and filler is None:
+            raise IncompatibleError(
+                f"the tokenizer has no {FILLERS[after_end].what}, with which rows were filled behind the end "
+                "of their texts; take the one that the model was saved with."
+            )
+        return cls(tokenizer, mask, pad or 0, begin, end, special, filler)
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Ids at which a text is over: its end, and what may stand behind that."""
+        ids = (self.end_id, self.filler_id)
+        return tuple(dict.fromkeys(id for id in ids if id is not None))
 
     def document(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of whole documents, with their begin and end."""
@@ -145,13 +162,13 @@ class TextFormat:
         return text
 
     def written(self, ids: Sequence[int]) -> list[int]:
-        """The ids up to the first end of text."""
-        listed = list(ids)
-        return listed[: listed.index(self.end_id)] if self.end_id in listed else listed
+        """The ids up to the first end of text, or what fills a row behind it."""
+        listed, ends = list(ids), self.ends
+        return listed[: next((place for place, id in enumerate(listed) if id in ends), len(listed))]
 
     def banned(self, vocab: int, *, learns_end: bool) -> list[int]:
         """Ids that a sampler must never write: special ones, and rows of the network that are no token."""
-        kept = {self.end_id} if learns_end else set()
+        kept = set(self.ends) if learns_end else set()
         return sorted((self.special_ids | set(range(len(self.tokenizer), vocab))) - kept)
 
     def _plain(self, texts: Sequence[str]) -> list[list[int]]:
@@ -214,15 +231,34 @@ def ensure_mask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> b
     """
     if not add_mask(tokenizer):
         return False
+    _begin_at_mean(model, tokenizer, tokenizer.mask_token_id)
+    return True
+
+
+def ensure_filler(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> bool:
+    """Give the tokenizer that filler, and the network a vector for it as for a mask; False if it had one.
+
+    Either way the vector is learnt from now on, which some networks spare that of padding.
+    """
+    added = add_filler(tokenizer, name)
+    if added:
+        new = FILLERS[name].id_of(tokenizer)
+        assert new is not None
+        _begin_at_mean(model, tokenizer, new)
+    embeddings(model).padding_idx = None
+    return added
+
+
+def _begin_at_mean(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, new: int) -> None:
+    """Let the vector of an added token, and its row of the output layer, begin at the mean of the others."""
     table = embeddings(model).weight
     mean, rows = table.detach().mean(0), table.shape[0]
     if len(tokenizer) > rows:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    embeddings(model).weight.data[tokenizer.mask_token_id] = mean
+    embeddings(model).weight.data[new] = mean
     head = model.get_output_embeddings()
     if isinstance(head, nn.Linear) and head.weight is not embeddings(model).weight:
-        head.weight.data[tokenizer.mask_token_id] = head.weight.data[:rows].mean(0)
-    return True
+        head.weight.data[new] = head.weight.data[:rows].mean(0)
 
 
 def name_mask(tokenizer: PreTrainedTokenizerBase, mask_id: int) -> None:

@@ -24,6 +24,8 @@ CONTRACT = {
     "prompt_tokens": int,
     "generated_tokens": int,
     "nfe": int,
+    "read_tokens": int,
+    "predicted_length": type(None),
     "seconds": float,
     "sampler": str,
     "steps": int,

@@ -65,7 +65,11 @@ def run(
 ) -> list[Frame]:
     rows = RowGenerator.for_rows(range(len(text.tokens)) if seeds is None else seeds)
     decoding = Decoding().changed(options)
-    return list(denoise(network, Absorbing(MASK), text, decoding, rows, banned=[PAD], end=end))
+    return list(
+        denoise(
+            network, Absorbing(MASK), text, decoding, rows, banned=[PAD], ends=() if end is None else (end,)
+        )
+    )
 
 
 # -- exact -----------------------------------------------------------------------------------------------

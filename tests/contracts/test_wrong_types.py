@@ -21,6 +21,7 @@ CALLS = {
     "Decoding().changed({'sampler': 'edit', 'threshold': '1'})": "threshold '1' must be a number from 0",
     "Decoding(sampler=3)": "sampler is 3; give a name.",
     "DiffusionLM.continuation(None, ['a'], length=2.5, seeds=[0], decoding=Decoding())": "length is 2.5;",
+    "DiffusionLM.continuation(None, ['a'], length='all', seeds=[0], decoding=Decoding())": "length is 'all';",
 }
 PROGRAM = """
 import json, sys, torch

@@ -76,7 +76,9 @@ def run(
 ) -> list[Frame]:
     rows = RowGenerator.for_rows(range(len(text.tokens)) if seeds is None else seeds)
     decoding = Decoding().changed({"sampler": sampler, **options})
-    return list(denoise(denoiser, CORRUPTION, text, decoding, rows, banned=banned, end=end))
+    return list(
+        denoise(denoiser, CORRUPTION, text, decoding, rows, banned=banned, ends=() if end is None else (end,))
+    )
 
 
 def causal(denoiser: Denoiser, tokens: Tensor) -> Tensor:

@@ -290,7 +290,7 @@ def test_gradient_is_that_of_the_whole_head(build: Any, name: str) -> None:
     found = []
     for denoiser in (MaskedLMDenoiser.of(model), WholeHead(MaskedLMDenoiser.of(model))):
         draws = RowGenerator.for_batch(0, 0, first=0, rows=3, total=3)
-        scores = OBJECTIVES[name]()(denoiser, Absorbing(22), Canvas(ids, editable, valid), draws)
+        scores = OBJECTIVES[name]().told((3, 4))(denoiser, Absorbing(22), Canvas(ids, editable, valid), draws)
         loss = scores.nats.sum() / editable.sum()
         gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
         found.append((loss, [g for g in gradients if g is not None]))

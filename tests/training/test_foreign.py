@@ -24,8 +24,6 @@ from textdiffusion.training.recipe import TrainingRecipe, read_recipe
 PAGE = Path(__file__).resolve().parents[2] / "docs/how-to/gpt2-to-diffusion.md"
 ELSEWHERE = {"resume"}
 """What a row sets that is no key of a recipe."""
-MISSING = {"pad_share", "pad_annealing"}
-"""Keys that a recipe may lack yet; a file that needs one is refused by its name."""
 FILE = """{
   "pipeline": "diffusion", "init_from": "", "memmap_path": "./data/train_7K.bin",
   "padded_dataset": true, "pad_masked_perc": 0.15, "pad_annealing_steps": 100, "context_length": 1024,
@@ -62,7 +60,7 @@ def test_every_key_of_theirs_has_a_row_in_their_order() -> None:
 def test_every_row_says_something_or_sets_a_key_of_ours() -> None:
     ours = {entry.name for entry in fields(TrainingRecipe)} | ELSEWHERE
     named = {row.ours.partition(".")[0] for row in ROWS if row.ours}
-    assert named <= ours | MISSING
+    assert named <= ours
     assert all(row.remark for row in ROWS if not row.ours)
 
 
@@ -130,6 +128,7 @@ def test_diffusion_with_padding_from_nothing() -> None:
         "objective": "cross-entropy",
         "shift": True,
         "arrange": "truncated",
+        "after_end": "pad",
         "pad_share": 0.15,
         "pad_annealing": 100,
         "attention_annealing": 1000,
@@ -343,10 +342,6 @@ def test_a_diffusion_by_such_a_file(
     assert found.settings.decoding == {"sampler": "entropy", "steps": 3, "temperature": 1.0}
 
 
-def test_learnt_padding_is_refused_by_name_while_there_is_none(config: Path) -> None:
-    missing = MISSING - {entry.name for entry in fields(TrainingRecipe)}
-    if missing:
-        with pytest.raises(SettingsError, match="unknown key 'pad_"):
-            read_recipe(config, {})
-    else:
-        assert read_recipe(config, {}).__dict__["pad_share"] == 0.15
+def test_learnt_padding_is_read(config: Path) -> None:
+    recipe = read_recipe(config, {})
+    assert (recipe.after_end, recipe.pad_share, recipe.pad_annealing) == ("pad", 0.15, 100)

@@ -182,3 +182,17 @@ def test_an_unfinished_or_broken_folder_is_refused(recipe: Recipe, made: Make, t
         with pytest.raises(DataError, match=said) as caught:
             prepared(recipe(data=str(place)))
         assert isinstance(caught.value, TextDiffusionError) and "\n" not in str(caught.value)
+
+
+def test_rows_of_one_document_each_may_be_filled_up(
+    recipe: Recipe, stories: Path, saved: str, made: Make
+) -> None:
+    """They come without their padding, whatever they are called; packed ones are refused."""
+    folder = made(kind="rows", length=64)
+    found = prepared(recipe(data=folder, length=64, after_end="pad"))
+    assert found.format.filler_id == found.format.pad_id
+    assert found.format.pad_id not in {token for row in rows(found.rows) for token in row}
+    with pytest.raises(SettingsError, match="packed; prepare the text with --kind rows"):
+        prepared(recipe(data=made("packed"), after_end="pad"))
+    with pytest.raises(SettingsError, match="choose arrange truncated"):
+        recipe(data=folder, validation_data=str(stories), length=64, after_end="pad")

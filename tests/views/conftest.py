@@ -31,7 +31,16 @@ def condense(pieces: Sequence[str], prompt: int, per_step: int) -> Iterator[Fram
         for i in order[(step - 1) * per_step : step * per_step] if step else []:
             tokens[i], confidence[i] = i, rng.random()
         row = torch.tensor([tokens])
-        yield Frame(step, steps, row, row != mask, torch.tensor([confidence]), nfe=step, seconds=step / 8)
+        yield Frame(
+            step,
+            steps,
+            row,
+            row != mask,
+            torch.tensor([confidence]),
+            nfe=step,
+            seconds=step / 8,
+            read=torch.tensor([1]),
+        )
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ class Parser(argparse.ArgumentParser):
         return vars(known) | ({TEXT: texts[0]} if texts else {})
 
     def _add(self, group: Any, entry: Any, hint: Any, text: str, value: Any) -> None:
-        flag, kind, optional = f"--{entry.name.replace('_', '-')}", *_bare(hint)
+        flag, kind, words = f"--{entry.name.replace('_', '-')}", *_bare(hint)
         nothing = value is None or value is False or value in ("", (), {})
         default = "." if nothing else f" (default: {value})."
         help_text = (text.rstrip(".") + default).replace("%", "%%")
@@ -109,7 +109,7 @@ class Parser(argparse.ArgumentParser):
         else:
             several = typing.get_origin(kind) is tuple
             kind = typing.get_args(kind)[0] if several else kind
-            read, shown = _reader(kind, optional), _METAVARS.get(kind)
+            read, shown = _reader(kind, words), _METAVARS.get(kind)
             more = self.tuples if several else {}
             group.add_argument(flag, dest=entry.name, type=read, metavar=shown, help=help_text, **more)
         self.flags.append(flag)
@@ -154,22 +154,34 @@ def _default(entry: Any) -> Any:
     return None if entry.default is dataclasses.MISSING else entry.default
 
 
-def _bare(hint: Any) -> tuple[Any, bool]:
-    """The type without None, and whether None was allowed."""
+def _bare(hint: Any) -> tuple[Any, Mapping[str, Any]]:
+    """The type alone, and words that may stand for other values: those of a Literal, and none for None."""
     if typing.get_origin(hint) not in (typing.Union, types.UnionType):
-        return typing.get_origin(hint) if typing.get_origin(hint) is Mapping else hint, False
-    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
-    return kinds[0], len(kinds) < len(typing.get_args(hint))
+        return typing.get_origin(hint) if typing.get_origin(hint) is Mapping else hint, {}
+    kinds, words = list[Any](), dict[str, Any]()
+    for part in typing.get_args(hint):
+        if part is type(None):
+            words["none"] = None
+        elif typing.get_origin(part) is typing.Literal:
+            words |= {word: word for word in typing.get_args(part)}
+        else:
+            kinds.append(part)
+    return kinds[0], words
 
 
-def _reader(kind: Any, optional: bool) -> Callable[[str], Any]:
+def _reader(kind: Any, words: Mapping[str, Any]) -> Callable[[str], Any]:
     read = _READERS.get(kind, str)
 
     def reader(text: str) -> Any:
-        # Takes back what a recipe or a checkpoint says; for a text it is a word like any other.
-        if optional and read is not str and text.lower() == "none":
-            return None
-        return read(text)
+        # None takes back what a recipe or a checkpoint says; for a text it is a word like any other.
+        if read is not str and text.lower() in words:
+            return words[text.lower()]
+        try:
+            return read(text)
+        except argparse.ArgumentTypeError as error:
+            others = [word for word, value in words.items() if value is not None]
+            hint = f"; {' or '.join(others)} would do too" if others else ""
+            raise argparse.ArgumentTypeError(f"{error}{hint}") from None
 
     return reader
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from ..generation import Decoding
 from ..language_model import DiffusionLM, Task
@@ -15,8 +16,8 @@ from .writing import write
 class Room:
     """How much is written."""
 
-    length: int | None = None
-    """New tokens, the prompt not counted; as many as the model holds when left out."""
+    length: int | Literal["auto"] | None = None
+    """New tokens, the prompt not counted; as many as the model holds when left out, or expects with auto."""
 
 
 def run(prog: str, argv: Sequence[str]) -> int:

@@ -26,6 +26,7 @@ COMMANDS: Registry[Command] = Registry(
         "schedules": Command("textdiffusion.cli.schedules", "List the step grids and the noise schedules."),
         "evaluate": Command("textdiffusion.cli.evaluate", "Measure what a model costs."),
         "data": Command("textdiffusion.cli.data", "Make text ready for training, once and on disk."),
+        "length": Command("textdiffusion.cli.length", "Teach a model to tell how long its texts will be."),
         "explore": Command("textdiffusion.cli.explore", "See how diffusion works on a text of your own."),
     },
 )

@@ -25,6 +25,8 @@ FIELDS = (
     "prompt_tokens",
     "generated_tokens",
     "nfe",
+    "read_tokens",
+    "predicted_length",
     "seconds",
     "sampler",
     "steps",
@@ -128,4 +130,7 @@ def _save(
 def _summary(texts: Sequence[Generation]) -> str:
     first, tokens = texts[0], sum(text.generated_tokens for text in texts)
     calls = f"{first.nfe} network call{'' if first.nfe == 1 else 's'}"
-    return f"{first.seconds:.2f} s, {calls}, {tokens} token{'' if tokens == 1 else 's'} by {first.sampler}"
+    rooms = [str(text.predicted_length) for text in texts if text.predicted_length is not None]
+    read = f"; room read: {', '.join(rooms)}" if rooms else ""
+    written = f"{tokens} token{'' if tokens == 1 else 's'} by {first.sampler}"
+    return f"{first.seconds:.2f} s, {calls}, {written}{read}"

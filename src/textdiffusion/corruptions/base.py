@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ..canvas import Canvas
 from ..errors import IncompatibleError
 from ..randomness import RowGenerator, move
 from ..schedules import NoiseSchedule
@@ -71,6 +72,10 @@ class Corruption(ABC):
         self, x0: Int[Tensor, "*asked"], t: Float[Tensor, "*#asked"], vocab: int
     ) -> Float[Tensor, "*asked vocab"]:
         """q(x_t | x_0) as probabilities."""
+
+    def all_noise(self, canvas: Canvas, generator: RowGenerator) -> Tokens:
+        """A canvas as a generation begins: noise wherever it may be written."""
+        return torch.where(canvas.editable, self.prior(canvas.tokens, generator), canvas.tokens)
 
     def barred(self, logits: Logits) -> int | None:
         """The token that is never clean: the mask, if there is one.

@@ -160,12 +160,14 @@ def _read_text(path: Path, fields: Fields) -> Iterator[str]:
 
 def _read_json_lines(path: Path, fields: Fields) -> Iterator[str]:
     """Documents of a file with one JSON object or string a line; blank lines are passed over."""
-    rows = (
-        (f"{path}, line {number}", _parse_json(line, path, number))
-        for number, line in read_lines(path)
-        if line.strip()
-    )
-    return regroup_lines(texts_of_rows(rows, fields))
+    return regroup_lines(texts_of_rows(_line_rows(path), fields))
+
+
+def _line_rows(path: Path) -> Iterator[tuple[str, object]]:
+    """The value of each line that is not blank, with its place."""
+    for number, line in read_lines(path):
+        if line.strip():
+            yield f"{path}, line {number}", _parse_json(line, path, number)
 
 
 def _parse_json(text: str, path: Path, first_line: int) -> object:
@@ -181,15 +183,20 @@ def _parse_json(text: str, path: Path, first_line: int) -> object:
 
 
 def _read_json(path: Path, fields: Fields) -> Iterator[str]:
-    """Documents of a .json file: a list, which is loaded whole, or in truth JSON lines."""
+    """Documents of a .json file."""
+    return regroup_lines(texts_of_rows(_list_rows(path), fields))
+
+
+def _list_rows(path: Path) -> Iterator[tuple[str, object]]:
+    """The entries of a list, which is loaded whole, with their places; or of JSON lines, if it is these."""
     with file_errors(path), open_bytes(path) as file:
         start = file.read(1 << 12).removeprefix(b"\xef\xbb\xbf").lstrip()
     if not start.startswith(b"["):
-        return _read_json_lines(path, fields)
+        yield from _line_rows(path)
+        return
     rows = _parse_json("\n".join(line for _, line in read_lines(path)), path, 1)
     assert isinstance(rows, list)
-    places = ((f"{path}, entry {number}", row) for number, row in enumerate(rows, start=1))
-    return regroup_lines(texts_of_rows(places, fields))
+    yield from ((f"{path}, entry {number}", row) for number, row in enumerate(rows, start=1))
 
 
 def _read_csv(path: Path, fields: Fields) -> Iterator[str]:
@@ -234,6 +241,13 @@ def _read_parquet(path: Path, fields: Fields) -> Iterator[str]:
 
     return regroup_lines(texts())
 
+
+JSON_ROWS: Mapping[str, Callable[[Path], Iterator[tuple[str, object]]]] = {
+    ".jsonl": _line_rows,
+    ".ndjson": _line_rows,
+    ".json": _list_rows,
+}
+"""How to read the rows of a kind of file that may hold more than texts, each with its place for messages."""
 
 READERS: Mapping[str, Callable[[Path, Fields], Iterator[str]]] = {
     ".txt": _read_text,

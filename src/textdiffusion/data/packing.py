@@ -64,6 +64,9 @@ ARRANGEMENTS: Registry[Arrange] = Registry(
 )
 """Ways to make rows, by name: packed blocks, windows on each document, the beginning of each document."""
 
+ONE_DOCUMENT = ("windows", "truncated")
+"""Those whose rows hold one document each, so that nothing but padding stands behind its end."""
+
 
 def encode_documents(documents: Iterable[str], encode_batch: EncodeBatch) -> Iterator[list[int]]:
     """Token ids of each document, encoded a few dozen at a time, as they are asked for."""

@@ -98,6 +98,21 @@ def read_documents(
     return Documents(source, partial(_read_hub, source, split, fields))
 
 
+def split_files(source: str, split: str) -> tuple[Path, ...]:
+    """The files of a split that `read_documents` reads; none where the source is no file or folder of files.
+
+    Raises:
+        DataError: the folder has no such split, or no files of text.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        return (path,)
+    if not path.is_dir() or _is_saved(path):
+        return ()
+    found = _files_by_split(path)
+    return tuple(found[_choose_split(list(found), split, source)])
+
+
 def available_splits(source: str) -> tuple[str, ...]:
     """The splits of `source` under their usual names; a single file or saved table has none: ().
 

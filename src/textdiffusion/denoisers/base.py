@@ -60,6 +60,22 @@ class Denoiser(ABC):
         `attend` None lets every token see every other; `positions` None counts from 0 in each row.
         """
 
+    def hidden(
+        self,
+        xt: Tokens,
+        t: Times,
+        *,
+        attend: Attend | None = None,
+        positions: Positions | None = None,
+        where: Where,
+    ) -> Float[Tensor, "asked width"]:
+        """The network's last hidden states at `where`, of which a call makes its logits there.
+
+        Raises:
+            IncompatibleError: it has none that can be read, as a plain function has not.
+        """
+        raise IncompatibleError(f"a {type(self).__name__} has no hidden states that a head could read.")
+
 
 class Past(ABC):
     """What a network remembers of the tokens that it has read: room for a canvas, filled from the left."""

@@ -22,7 +22,7 @@ from ..errors import IncompatibleError
 from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
 from .base import CachingDenoiser, Past, Seen, last_place
 from .compiled import uncompiled
-from .masked_lm import logits_of
+from .masked_lm import hidden_of, logits_of
 
 READING = "diffusion"
 """Key of config.json under which a causal network keeps `block_size` and `shift` if it learnt to denoise."""
@@ -117,6 +117,18 @@ class CausalLMDenoiser(CachingDenoiser):
         """As every denoiser; an `attend` for each query is taken as it is, else the blocks are kept."""
         inputs = {**self._inputs(xt, 0, attend, positions), "use_cache": False}
         return logits_of(self.model, self.network, inputs, where, self.shift)
+
+    def hidden(
+        self,
+        xt: Tokens,
+        t: Times,
+        *,
+        attend: Attend | None = None,
+        positions: Positions | None = None,
+        where: Where,
+    ) -> Float[Tensor, "asked width"]:
+        inputs = {**self._inputs(xt, 0, attend, positions), "use_cache": False}
+        return hidden_of(self.network, inputs, where, self.shift)
 
     def past(self, batch: int, length: int) -> Remembered:
         return Remembered(DynamicCache())

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import extract_model_from_parallel
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -49,12 +50,18 @@ class MaskedLMDenoiser(Denoiser):
         positions: Positions | None = None,
         where: Where | None = None,
     ) -> Logits:
-        inputs: dict[str, Any] = {"input_ids": xt}
-        if attend is not None:
-            inputs["attention_mask"] = attend if attend.ndim == 2 else attend[:, None]
-        if positions is not None and self.takes_positions:
-            inputs["position_ids"] = positions + self.offset
-        return logits_of(self.model, self.network, inputs, where, self.shift)
+        return logits_of(self.model, self.network, self._inputs(xt, attend, positions), where, self.shift)
+
+    def hidden(
+        self,
+        xt: Tokens,
+        t: Times,
+        *,
+        attend: Attend | None = None,
+        positions: Positions | None = None,
+        where: Where,
+    ) -> Float[Tensor, "asked width"]:
+        return hidden_of(self.network, self._inputs(xt, attend, positions), where, self.shift)
 
     @property
     def longest(self) -> int | None:
@@ -63,6 +70,14 @@ class MaskedLMDenoiser(Denoiser):
             return table.num_embeddings - self.offset
         limit = self.network.config.to_dict().get("max_position_embeddings")
         return int(limit) if limit else None
+
+    def _inputs(self, xt: Tokens, attend: Attend | None, positions: Positions | None) -> dict[str, Any]:
+        inputs: dict[str, Any] = {"input_ids": xt}
+        if attend is not None:
+            inputs["attention_mask"] = attend if attend.ndim == 2 else attend[:, None]
+        if positions is not None and self.takes_positions:
+            inputs["position_ids"] = positions + self.offset
+        return inputs
 
 
 def logits_of(
@@ -78,6 +93,15 @@ def logits_of(
     with _only_at(before(where) if shift else where, _last_mixing(network)):
         asked: Tensor = model(**inputs).logits
     return asked[0]
+
+
+def hidden_of(
+    network: PreTrainedModel, inputs: Mapping[str, Any], where: Where, shift: bool
+) -> Float[Tensor, "asked width"]:
+    """The last hidden states of the network's body, where the logits at `where` are made of them."""
+    output = network.base_model(**inputs)
+    hidden: Tensor = output[0]
+    return hidden[before(where) if shift else where]
 
 
 @contextmanager

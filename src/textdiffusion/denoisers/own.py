@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
 from .base import CachingDenoiser, Past, Seen, last_place
 from .compiled import uncompiled
-from .masked_lm import logits_of
+from .masked_lm import hidden_of, logits_of
 from .transformer import DiffusionTransformerForMaskedLM, KeyValues
 
 
@@ -41,6 +41,17 @@ class OwnDenoiser(CachingDenoiser):
         where: Where | None = None,
     ) -> Logits:
         return logits_of(self.model, self.network, _inputs(xt, attend, positions), where, self.shift)
+
+    def hidden(
+        self,
+        xt: Tokens,
+        t: Times,
+        *,
+        attend: Attend | None = None,
+        positions: Positions | None = None,
+        where: Where,
+    ) -> Float[Tensor, "asked width"]:
+        return hidden_of(self.network, _inputs(xt, attend, positions), where, self.shift)
 
     @property
     def block_size(self) -> int | None:

@@ -25,6 +25,7 @@ class NextToken(Reading):
         batch, width = canvas.tokens.shape
         self.past = denoiser.past(batch, width)
         self.alive = torch.arange(batch, device=canvas.tokens.device)
+        self.read = torch.zeros_like(self.alive)
         self.column = self.known = 0
 
     def enter(self, block: Stretch, alive: Bool[Tensor, " batch"]) -> None:
@@ -35,6 +36,7 @@ class NextToken(Reading):
     def __call__(self, xt: Tokens, t: Times, where: Where) -> Logits:
         here = slice(min(self.known, self.column - 1), self.column)
         self.known = self.column
+        self.read = self.read.index_add(0, self.alive, self.canvas.valid[self.alive, here].sum(1))
         causal = block_causal(self.column, 1, xt.device, start=here.start)
         logits = self.denoiser.follow(
             self.past.at(here.start),

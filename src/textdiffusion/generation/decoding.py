@@ -39,6 +39,8 @@ class Decoding:
     """Keep the most probable tokens until their probabilities reach p; 1 keeps all."""
     repetition_penalty: float = 1.0
     """Above 1 lowers the logits of tokens already in the text."""
+    end_quantile: float = 0.9
+    """Where the length is read (auto): the chance with which the room left must hold the text; 1 is all."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The sampler's own settings, e.g. {"threshold": 0.9}."""
 
@@ -57,6 +59,8 @@ class Decoding:
             raise SettingsError(f"block_size is {self.block_size}; it must be at least 1.")
         if self.refresh < 0:
             raise SettingsError(f"refresh is {self.refresh}; give a number of calls, or 0 for never.")
+        if not 0.0 < self.end_quantile <= 1.0:
+            raise SettingsError(f"end_quantile is {self.end_quantile}; it must be above 0 and at most 1.")
         if self.cache is not None:
             object.__setattr__(self, "cache", CACHES.canonical(self.cache))
         if self.refresh and (self.cache is None or not isinstance(CACHES[self.cache], Approximate)):
@@ -110,7 +114,7 @@ _KINDS: Mapping[str, tuple[type, str]] = {
     **dict.fromkeys(
         ("steps", "tokens_per_step", "block_size", "refresh", "top_k"), (Integral, "a whole number")
     ),
-    **dict.fromkeys(("temperature", "top_p", "repetition_penalty"), (Real, "a number")),
+    **dict.fromkeys(("temperature", "top_p", "repetition_penalty", "end_quantile"), (Real, "a number")),
 }
 _MAY_BE_LEFT_OUT = {entry.name for entry in fields(Decoding) if entry.default is None}
 

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from jaxtyping import Int
+from torch import Tensor
+
 from ..shapes import PerToken, Tokens, Where
 
 
@@ -23,3 +26,5 @@ class Frame:
     """Network calls so far."""
     seconds: float
     """Wall time since the loop began, without the time that the reader of frames took."""
+    read: Int[Tensor, " batch"]
+    """Tokens of each text that the network has read so far, a token once for each call that it was in."""

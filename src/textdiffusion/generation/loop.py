@@ -37,12 +37,12 @@ def denoise(
     generator: RowGenerator,
     *,
     banned: Sequence[int] = (),
-    end: int | None = None,
+    ends: Sequence[int] = (),
 ) -> Iterator[Frame]:
     """Yield the noise, then a frame per step, down to text.
 
-    `banned` ids are never written (padding, unknown, ...); the mask never is. Once a text holds the id `end`
-    in a finished block, the blocks behind are not written but filled with it.
+    `banned` ids are never written (padding, unknown, ...); the mask never is. Once a text holds one of the
+    `ends` in a finished block, the blocks behind are not written but filled with the last of them.
 
     Raises:
         IncompatibleError: the sampler has no meaning for the corruption, or the cache none for the network
@@ -52,13 +52,14 @@ def denoise(
     """
     recipe, full = decoding.recipe(), decoding.filled()
     recipe.sampler.check(corruption)
-    _check_room(denoiser, canvas)
+    check_room(denoiser, canvas)
     reading, grid = _reading(denoiser, canvas, full, recipe.sampler)
     windows = plan(canvas, full, one_per_call=recipe.one_per_call, grid=grid)
-    return _run(_Reader(reading, corruption, canvas, full, banned), full, generator, windows, end)
+    return _run(_Reader(reading, corruption, canvas, full, banned), full, generator, windows, ends)
 
 
-def _check_room(denoiser: Denoiser, canvas: Canvas) -> None:
+def check_room(denoiser: Denoiser, canvas: Canvas) -> None:
+    """Raise SettingsError if a text is longer than the network's positions, or has nothing to begin with."""
     width, longest = canvas.tokens.shape[1], denoiser.longest
     if longest is not None and width > longest:
         raise SettingsError(
@@ -98,7 +99,7 @@ def _run(
     decoding: Decoding,
     generator: RowGenerator,
     windows: Sequence[Window],
-    end: int | None,
+    ends: Sequence[int],
 ) -> Iterator[Frame]:
     corruption, canvas = reader.corruption, reader.canvas
     sampler = decoding.recipe().sampler
@@ -107,8 +108,13 @@ def _run(
     counts = generator.keys.new_tensor([window.steps for window in windows])
     step, steps = 0, int(counts.amax(1).sum())
     ended = torch.zeros_like(canvas.editable[:, 0])
-    clock = _Clock()
-    yield Frame(0, steps, state.tokens, state.settled, state.confidence, 0, clock.spent)
+    over, clock = state.tokens.new_tensor(ends), _Clock()
+
+    def frame() -> Frame:
+        shown = (state.tokens, state.settled, state.confidence)
+        return Frame(step, steps, *shown, reader.calls, clock.spent, reader.reading.read)
+
+    yield frame()
     for number, window in enumerate(windows):
         clock.resume()
         alive = (counts[number:] > 0).any(0).to(ended.device) & ~ended
@@ -126,11 +132,11 @@ def _run(
             step += 1
             going = going & ~sampler.finished(before, state)
             last = i + 1 == max(window.steps) or not bool(going.any())
-            if last and end is not None:
-                ended = ended | (window.where & (state.tokens == end)).any(1)
-                state = _closed(state, canvas.editable & ended[:, None], end)
+            if last and ends:
+                ended = ended | (window.where & torch.isin(state.tokens, over)).any(1)
+                state = _closed(state, canvas.editable & ended[:, None], ends[-1])
             clock.pause()
-            yield Frame(step, steps, state.tokens, state.settled, state.confidence, reader.calls, clock.spent)
+            yield frame()
             clock.resume()
             if last:
                 break
@@ -138,7 +144,7 @@ def _run(
 
 def _noise(corruption: Corruption, canvas: Canvas, generator: RowGenerator) -> State:
     """The canvas with noise wherever it may be written."""
-    tokens = torch.where(canvas.editable, corruption.prior(canvas.tokens, generator), canvas.tokens)
+    tokens = corruption.all_noise(canvas, generator)
     nothing = torch.full(tokens.shape, torch.nan, device=tokens.device)
     return State(tokens, torch.zeros_like(canvas.editable), ~canvas.editable, nothing)
 

@@ -18,6 +18,9 @@ from .memory import Memory, Stretch
 class Reading(ABC):
     """Answers for one generation."""
 
+    read: Int[Tensor, " batch"]
+    """Tokens of each text that were in calls so far; a new tensor after each."""
+
     @abstractmethod
     def enter(self, block: Stretch, alive: Bool[Tensor, " batch"]) -> None:
         """From now on only this part of the canvas changes, and only `alive` texts are asked about."""
@@ -32,6 +35,8 @@ class Anew(Reading):
 
     def __init__(self, denoiser: Denoiser, canvas: Canvas) -> None:
         self.denoiser, self.canvas = denoiser, canvas
+        self.sizes = canvas.valid.sum(1)
+        self.read = torch.zeros_like(self.sizes)
 
     def enter(self, block: Stretch, alive: Bool[Tensor, " batch"]) -> None:
         """Nothing is remembered, so that nothing changes."""
@@ -39,6 +44,7 @@ class Anew(Reading):
     def __call__(self, xt: Tokens, t: Times, where: Where) -> Logits:
         attend, positions = self.canvas.attend, self.canvas.positions
         asked = where.any(1)
+        self.read = self.read + self.sizes * asked
         if not bool(asked.all()):
             xt, t, where, positions = xt[asked], t[asked], where[asked], positions[asked]
             attend = None if attend is None else attend[asked]
@@ -54,6 +60,7 @@ class Remembering(Reading):
         batch, self.width = canvas.tokens.shape
         self.past = denoiser.past(batch, self.width)
         self.alive = torch.arange(batch, device=canvas.tokens.device)
+        self.read = torch.zeros_like(self.alive)
         self.some, self.past_of_some = self.alive, self.past
         self.block = Stretch(0, 0)
         self.known = self.calls = 0
@@ -89,6 +96,7 @@ class Remembering(Reading):
         # With a shift the first token is said by the one before it, which is read again to say so.
         begin = max(0, to.begin - 1) if self.denoiser.shift else to.begin
         here, attend = slice(begin, to.end), self.canvas.attend
+        self.read = self.read.index_add(0, self.some, self.canvas.valid[rows, here].sum(1))
         return self.denoiser.resume(
             self.past_of_some.at(begin, reads=to.reads),
             xt[rows, here],

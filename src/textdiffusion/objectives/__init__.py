@@ -5,6 +5,7 @@ from .base import Objective, Scores, Tunable
 from .block_nelbo import BlockNelbo
 from .clipped import ClippedBlockNelbo
 from .cross_entropy import CrossEntropy
+from .end_position import EndPosition
 from .nelbo import CountNelbo, Nelbo
 from .next_token import NextToken
 
@@ -17,6 +18,7 @@ OBJECTIVES: Registry[type[Objective]] = Registry(
         "block-nelbo-clipped": ClippedBlockNelbo,
         "cross-entropy": CrossEntropy,
         "next-token": NextToken,
+        "end-position": EndPosition,
     },
 )
 
@@ -26,6 +28,7 @@ __all__ = [
     "ClippedBlockNelbo",
     "CountNelbo",
     "CrossEntropy",
+    "EndPosition",
     "Nelbo",
     "NextToken",
     "Objective",

@@ -1,7 +1,7 @@
 """From a batch of clean texts to a loss per token."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,12 +39,18 @@ class Objective(ABC):
     """Tokens in a block that the network must see as one; None where it reads whole texts."""
     shift: bool | None = None
     """Whether the network's output at i - 1 must say token i; None where either will do."""
+    fills: bool = False
+    """Whether rows must be filled up behind the end of their texts."""
 
     @abstractmethod
     def __call__(
         self, denoiser: Denoiser, corruption: Corruption, canvas: Canvas, generator: RowGenerator
     ) -> Scores:
         """Corrupt the editable tokens, ask the network and score it."""
+
+    def told(self, ends: Sequence[int]) -> "Objective":
+        """The same, knowing the ids that end a text or stand behind its end; most need not know."""
+        return self
 
     @abstractmethod
     def bound(self, corruption: Corruption) -> "Objective":

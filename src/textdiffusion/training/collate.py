@@ -17,6 +17,8 @@ from ..tokens import TextFormat
 
 IGNORED = -100
 """Label of a token that is not scored, as transformers has it."""
+FILLERS = "fillers"
+"""Key of a batch under which stands where rows were filled up behind the end of their texts."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +33,30 @@ class CanvasCollator:
 
     Both, because in a packed row a begin that is always visible would tell where the text before it ends.
     """
+    fill_to: int = 0
+    """Tokens up to which rows are filled, where the format has something to fill them with."""
 
     def __call__(self, rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Tensor]:
-        """`input_ids`, `attention_mask` and `labels` (ignored where not editable), each [batch, length]."""
+        """`input_ids`, `attention_mask` and `labels` (ignored where not editable), each [batch, length].
+
+        Where rows are filled up, `fillers` says where; a prefix never reaches that far.
+        """
         ids = [list(row["input_ids"]) for row in rows]
-        canvas = Canvas.from_rows(ids, [[True] * len(row) for row in ids], pad_id=self.format.pad_id)
+        whole = [self._filled(row) for row in ids]
+        behind = [[place >= len(row) for place in range(len(to))] for row, to in zip(ids, whole, strict=True)]
+        canvas = Canvas.from_rows(whole, behind, pad_id=self.format.pad_id)
+        fillers = canvas.editable
         learnt = {self.format.begin_id, self.format.end_id} if self.learn_end else set()
         kept = set(self.format.special_ids) - learnt
         special = torch.isin(canvas.tokens, torch.tensor(sorted(kept), dtype=torch.int64))
-        editable = canvas.valid & ~special & (canvas.positions >= self.prefix_length)
+        editable = canvas.valid & ~special & (canvas.positions >= self.prefix_length) | fillers
         labels = canvas.tokens.masked_fill(~editable, IGNORED)
-        return {"input_ids": canvas.tokens, "attention_mask": canvas.valid.long(), "labels": labels}
+        batch = {"input_ids": canvas.tokens, "attention_mask": canvas.valid.long(), "labels": labels}
+        return batch if self.format.filler_id is None else {**batch, FILLERS: fillers}
+
+    def _filled(self, row: list[int]) -> list[int]:
+        filler = self.format.filler_id
+        return row if filler is None else row + [filler] * (self.fill_to - len(row))
 
 
 @dataclass

@@ -180,6 +180,13 @@ ROWS = (
         "true is truncated: a row per document; false is blocks",
         lambda value, theirs: "truncated" if value else "blocks",
     ),
+    Row(
+        "padded_dataset",
+        "after_end",
+        "diffusion: true is pad, as the padding is learnt",
+        lambda value, theirs: "pad",
+        _learns_padding,
+    ),
     Row("pad_masked_perc", "pad_share", "diffusion with a padded_dataset", applies=_learns_padding),
     Row(
         "pad_annealing_steps",

@@ -16,7 +16,7 @@ LEVELS = 10
 """Level k holds the texts, or blocks of text, whose mask rate is nearest to k/10, from 10 % to 100 %."""
 BUCKETS = (0.25, 0.5, 0.75, 1.0)
 """Upper edges of the four mask-ratio buckets of the accuracy."""
-_PARTS = [2, 3 * LEVELS, 2 * len(BUCKETS)]
+_PARTS = [2, 3 * LEVELS, 2 * len(BUCKETS), 2]
 
 
 @dataclass
@@ -25,7 +25,7 @@ class LevelMeter:
 
     sums: Tensor = field(default_factory=lambda: torch.zeros(sum(_PARTS), dtype=torch.float64))
     """Nats of the loss and editable tokens; cross-entropy, correct and asked tokens by level; correct and
-    asked tokens by bucket."""
+    asked tokens by bucket; nats and places of steps that learnt where texts end."""
 
     @staticmethod
     def rows(scores: Scores, editable: Where) -> Float[Tensor, "batch sums"]:
@@ -40,6 +40,7 @@ class LevelMeter:
                 whole,
                 *(_by(level, LEVELS, of) for of in (scores.cross_entropy, scores.correct, scores.asked)),
                 *(_by(bucket, len(BUCKETS), of) for of in (scores.correct, scores.asked)),
+                torch.zeros_like(whole),
             ],
             dim=1,
         )
@@ -47,6 +48,10 @@ class LevelMeter:
     def add_unlevelled(self, rows: Float[Tensor, "batch sums"]) -> None:
         """Take in some rows that have no noise level."""
         self.add(torch.cat([rows[:, :2], torch.zeros_like(rows[:, 2:])], dim=1))
+
+    def add_ends(self, rows: Float[Tensor, "batch sums"]) -> None:
+        """Take in some rows of a step that learnt where texts end, whose nats are no nats of tokens."""
+        self.add(torch.cat([torch.zeros_like(rows[:, 2:]), rows[:, :2]], dim=1))
 
     def add(self, rows: Float[Tensor, "batch sums"]) -> None:
         """Take in some rows."""
@@ -67,6 +72,11 @@ class LevelMeter:
         nats, tokens = self._parts[0].tolist()
         return nats / tokens if tokens else math.nan
 
+    @property
+    def tokens(self) -> float:
+        """Editable tokens of which `mean_loss` is the mean."""
+        return float(self._parts[0][1])
+
     def losses(self) -> dict[int, float]:
         """Mean cross-entropy in nats per asked token by mask level in percent; empty levels left out."""
         nats, _, asked = self._parts[1].view(3, -1).tolist()
@@ -81,7 +91,8 @@ class LevelMeter:
         if sum(asked):
             tokens = float(self._parts[0][1])
             found |= {"accuracy": sum(correct) / sum(asked), "masked_share": sum(asked) / tokens}
-        return found
+        nats, places = self._parts[3].tolist()
+        return {**found, "end_loss": nats / places} if places else found
 
     @property
     def _parts(self) -> tuple[Tensor, ...]:

@@ -22,9 +22,10 @@ from ..data.sources import available_splits, read_documents
 from ..data.streaming import StreamedRows
 from ..denoisers.adapt import denoiser_of
 from ..errors import DataError, SettingsError
+from ..fillers import add_filler
 from ..model_settings import ModelSettings
 from ..objectives import NextToken
-from ..tokens import TextFormat, ensure_mask, name_mask
+from ..tokens import TextFormat, ensure_filler, ensure_mask, name_mask
 from .network import new_network, set_up
 from .prepared_rows import prepared_split, rows_of
 from .recipe import TrainingRecipe
@@ -54,7 +55,7 @@ def prepare(recipe: TrainingRecipe, resume_from: Path | None, console: Console) 
     """
     texts = _documents(recipe, "train")
     checkpoint = _checkpoint(recipe, resume_from, texts, console)
-    text_format = TextFormat.of(checkpoint.tokenizer)
+    text_format = TextFormat.of(checkpoint.tokenizer, recipe.after_end)
     longest = denoiser_of(checkpoint.model).longest
     if longest is not None and recipe.length > longest:
         raise SettingsError(f"length {recipe.length} is more than the {longest} positions of the model.")
@@ -84,6 +85,7 @@ def _checkpoint(
         noise_schedule_settings=recipe.noise_schedule_settings,
         length=recipe.length,
         learns_end=recipe.learn_end,
+        after_end=recipe.after_end,
         decoding={**_suited(recipe), **recipe.decoding},
     )
     start = str(resume_from) if resume_from is not None else recipe.model
@@ -92,11 +94,16 @@ def _checkpoint(
         if ensure_mask(loaded.model, loaded.tokenizer):
             said = f"the tokenizer had no mask token; added {loaded.tokenizer.mask_token}"
             console.print(said, markup=False, highlight=False)
+        if recipe.after_end and ensure_filler(loaded.model, loaded.tokenizer, recipe.after_end):
+            said = f"the tokenizer had no padding of its own; added {loaded.tokenizer.pad_token}"
+            console.print(said, markup=False, highlight=False)
         set_up(loaded.model, recipe)
         return Checkpoint(loaded.model.train(), loaded.tokenizer, settings)
     tokenizer = _tokenizer(recipe, texts, console)
     if recipe.mask_token_id is not None:
         name_mask(tokenizer, recipe.mask_token_id)
+    if recipe.after_end:
+        add_filler(tokenizer, recipe.after_end)
     return Checkpoint(new_network(recipe, tokenizer), tokenizer, settings)
 
 

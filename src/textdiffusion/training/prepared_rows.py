@@ -1,6 +1,6 @@
 """Rows of a training that `textdiffusion data prepare` has made beforehand."""
 
-from ..data.packing import ARRANGEMENTS
+from ..data.packing import ARRANGEMENTS, ONE_DOCUMENT
 from ..data.prepared import PreparedSplit, open_prepared
 from ..data.prepared.kinds import KINDS, ArrayRows
 from ..errors import IncompatibleError, SettingsError
@@ -36,6 +36,11 @@ def prepared_split(recipe: TrainingRecipe, source: str, split: str) -> PreparedS
         raise SettingsError(
             f"arrange is {recipe.arrange}, but {source} is {folder.metadata.kind}; give --arrange "
             f"{' or '.join(arranged)}, or prepare the text anew."
+        )
+    if recipe.after_end and not set(arranged) & set(ONE_DOCUMENT):
+        raise SettingsError(
+            f"after_end {recipe.after_end} fills rows of one document each, but {source} is "
+            f"{folder.metadata.kind}; prepare the text with --kind rows."
         )
     return folder.split("train")
 

@@ -8,10 +8,12 @@ from typing import Any
 
 from ..corruptions import CORRUPTIONS
 from ..data.clean import TEXT_CLEANERS
-from ..data.packing import ARRANGEMENTS
+from ..data.packing import ARRANGEMENTS, ONE_DOCUMENT
+from ..data.prepared import is_prepared
 from ..denoisers.annealed import RAMPS
 from ..device import DEVICES
 from ..errors import SettingsError
+from ..fillers import FILLERS
 from ..generation import Decoding
 from ..mask_rates import MASK_RATES
 from ..objectives import OBJECTIVES, CrossEntropy, Objective, Tunable
@@ -86,7 +88,7 @@ class TrainingRecipe:
     noise_schedule_settings: Mapping[str, float] = field(default_factory=dict)
     """The schedule's own settings."""
     objective: str = "nelbo"
-    """The loss: nelbo, nelbo-count, block-nelbo, block-nelbo-clipped, cross-entropy or next-token."""
+    """Loss: nelbo, nelbo-count, block-nelbo, block-nelbo-clipped, cross-entropy, next-token, end-position."""
     objective_settings: Mapping[str, Any] = field(default_factory=dict)
     """Its own settings, e.g. {time_floor: 0.001}, {block_size: 16} or {one_rate_per_batch: true}."""
     mask_rates: str = "uniform"
@@ -101,6 +103,16 @@ class TrainingRecipe:
     """Draw each row's prefix from 0 to `prefix_length`, so that prompts of any length are familiar."""
     learn_end: bool = True
     """Noise and score the tokens that end and begin a text too, so that the model learns to end."""
+    after_end: str = ""
+    """What fills a row behind the end of its text and is learnt: pad, end (the end again), or nothing."""
+    pad_share: float = 1.0
+    """Share of these fillers among the tokens that may be noised; 1 is up to the end of the row."""
+    pad_annealing: int = 0
+    """Optimiser steps in which that share grows from 0; 0 is at once."""
+    random_room: float = 0.0
+    """Share of the rows that show a random part of these fillers, so that rooms of any size are familiar."""
+    end_share: float = 0.0
+    """Share of the steps that learn where texts end, at one look, instead; see the objective end-position."""
 
     decoding: Mapping[str, Any] = field(default_factory=dict)
     """Settings of a generation that suit the model, e.g. {top_p: 0.9}; they are saved with it."""
@@ -188,10 +200,11 @@ class TrainingRecipe:
             "attention_annealing",
             "keep_best",
             "patience",
+            "pad_annealing",
         ):
             if self.__dict__[name] < 0:
                 raise SettingsError(f"{name} is {self.__dict__[name]}; it must be 0 or more.")
-        for name in ("ema", "validation_share", "causal_share", "warmup"):
+        for name in ("ema", "validation_share", "causal_share", "warmup", "end_share"):
             if not 0.0 <= self.__dict__[name] < 1.0:
                 raise SettingsError(f"{name} {self.__dict__[name]} must be at least 0 and below 1.")
         for name in ("learning_rate", "muon_learning_rate", "weight_decay", "clip", "min_delta"):
@@ -201,6 +214,7 @@ class TrainingRecipe:
         self._check_together()
         self._check_names()
         self._check_loss()
+        self._check_fillers()
 
     def _check_numbers(self) -> None:
         if not 0 <= self.seed < 2**32:
@@ -286,6 +300,43 @@ class TrainingRecipe:
     def falling(self) -> Decay:
         """How the learning rate moves, with its settings."""
         return from_mapping(DECAYS[self.decay], self.decay_settings, where="decay_settings.")
+
+    def _check_fillers(self) -> None:
+        if not 0.0 < self.pad_share <= 1.0:
+            raise SettingsError(f"pad_share {self.pad_share} must be above 0 and at most 1.")
+        if not 0.0 <= self.random_room <= 1.0:
+            raise SettingsError(f"random_room {self.random_room} must be from 0 to 1.")
+        loss = self.loss()
+        needed = {
+            f"pad_share {self.pad_share}": self.pad_share != TrainingRecipe.pad_share,
+            f"pad_annealing {self.pad_annealing}": self.pad_annealing > 0,
+            f"random_room {self.random_room}": self.random_room > 0.0,
+            f"end_share {self.end_share}": self.end_share > 0.0,
+            f"the objective {self.objective}": loss.fills,
+        }
+        for what, given in needed.items():
+            if given and not self.after_end:
+                raise SettingsError(
+                    f"{what} needs rows that are filled up behind the end: give after_end pad or end."
+                )
+        if self.end_share and loss.block_size is not None:
+            raise SettingsError(
+                f"end_share {self.end_share} looks at whole texts, but the objective {self.objective} reads "
+                f"blocks of {loss.block_size}; leave end_share out."
+            )
+        if not self.after_end:
+            return
+        FILLERS[self.after_end]
+        texts = [source for source in (self.data, self.validation_data) if not is_prepared(source)]
+        if self.arrange not in ONE_DOCUMENT and any(texts):  # of what is prepared its kind decides
+            raise SettingsError(
+                f"after_end {self.after_end} fills rows of one document each, but arrange {self.arrange} "
+                "makes packed rows of several; choose arrange truncated."
+            )
+        if not self.learn_end:
+            raise SettingsError(
+                f"after_end {self.after_end} stands behind an end that is learnt; keep learn_end on."
+            )
 
     def loss(self) -> Objective:
         """The objective with its settings."""

@@ -12,12 +12,13 @@ import transformers
 from rich.console import Console
 from safetensors import SafetensorError
 
-from ..checkpoint import Checkpoint, load_checkpoint, quiet_transformers, save_checkpoint, write_settings
+from ..checkpoint import Checkpoint, load_checkpoint, quiet_transformers, save_checkpoint
 from ..denoisers.adapt import check_attention, denoiser_of
 from ..denoisers.compiled import check_compiler, compile_for_training
 from ..device import choose_device
 from ..errors import SettingsError, TextDiffusionError, TrainingError
 from ..language_model import DiffusionLM
+from ..model_settings import write_settings
 from ..settings import to_mapping
 from .callbacks import (
     AVERAGE_FILE,
@@ -165,7 +166,7 @@ def _trainer(
     trainer = DiffusionTrainer(
         model=model,
         args=arguments,
-        data_collator=CanvasCollator(text_format, given, recipe.learn_end),
+        data_collator=CanvasCollator(text_format, given, recipe.learn_end, recipe.length),
         train_dataset=prepared.rows,
         eval_dataset=prepared.held_out,
         processing_class=prepared.checkpoint.tokenizer,
@@ -173,6 +174,7 @@ def _trainer(
         recipe=recipe,
         corruption=settings.corruption(text_format.mask_id, model.config.vocab_size),
         objective=recipe.loss(),
+        ends=text_format.ends,
         writers=[
             lambda folder: write_settings(folder, settings),
             lambda folder: _write_recipe(folder, recipe),

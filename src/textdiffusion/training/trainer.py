@@ -19,14 +19,16 @@ from ..corruptions import Corruption
 from ..denoisers import Denoiser
 from ..denoisers.adapt import denoiser_of
 from ..denoisers.annealed import Annealed, openness
-from ..objectives import NextToken, Objective, Scores, Tunable
+from ..objectives import EndPosition, NextToken, Objective, Scores, Tunable
 from ..randomness import RowGenerator
-from .collate import IGNORED
+from ..shapes import PerText
+from .collate import FILLERS, IGNORED
+from .filling import hide_fillers, is_end_step, shown_share
 from .levels import LevelMeter
 from .optimizers import OPTIMIZERS
 from .recipe import TrainingRecipe
 
-_PREFIX = 4
+_PREFIX, _ROOM = 4, 6
 _EVALUATION = 2**40
 REPORT_FILE = "report.json"
 
@@ -49,6 +51,7 @@ class DiffusionTrainer(transformers.Trainer):
         recipe: TrainingRecipe,
         corruption: Corruption,
         objective: Objective,
+        ends: Sequence[int] = (),
         writers: Sequence[Callable[[Path], None]] = (),
         measured: Callable[[], AbstractContextManager[None]] = nullcontext,
         **kwargs: Any,
@@ -56,13 +59,15 @@ class DiffusionTrainer(transformers.Trainer):
         """Besides transformers' own arguments, take what makes the loss, and `writers` of each checkpoint.
 
         Within `measured()` the network has the weights that are to be measured.
+        `ends` are the ids that end a text or stand behind its end.
 
         Raises:
             IncompatibleError: the objective has no meaning for the corruption.
         """
         objective.check(corruption)
         super().__init__(*args, **kwargs)
-        self.recipe, self.corruption, self.objective = recipe, corruption, objective
+        self.recipe, self.corruption, self.objective = recipe, corruption, objective.told(ends)
+        self.end_objective = EndPosition(tuple(ends))
         self.writers, self.measured = writers, measured
         self.model_accepts_loss_kwargs = True  # the loss is already divided by the items of the whole batch
         self.meter = LevelMeter()
@@ -91,9 +96,10 @@ class DiffusionTrainer(transformers.Trainer):
         for number, sample in enumerate(samples):
             first = (number * world + rank) * self.recipe.batch_size
             draws = self._draws(self.state.global_step, first, self._rows_per_step, sample["input_ids"])
-            sample["labels"] = self._with_prefix(sample["labels"], draws)
+            sample["labels"] = self._with_prefix(sample, draws)
             if self._is_causal():
                 sample["labels"][:, 0] = IGNORED  # nothing stands before it
+            hide_fillers(sample, *self._shown(draws))
             sample["draws"] = draws
         return samples, self._get_num_items_in_batch(samples, device)
 
@@ -105,14 +111,11 @@ class DiffusionTrainer(transformers.Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Nats per editable token; divided by the items of all processes and micro-batches of the step."""
-        causal = self._is_causal()
-        scores = (
-            self._scores(denoiser_of(model), NextToken(), inputs)
-            if causal
-            else self._scores(self._annealed(denoiser_of(model), inputs["draws"]), self.objective, inputs)
-        )
-        editable = inputs["labels"] != IGNORED
-        add = self.meter.add_unlevelled if causal else self.meter.add
+        denoiser, editable = denoiser_of(model), inputs["labels"] != IGNORED
+        if not self._is_causal():
+            denoiser = self._annealed(denoiser, inputs["draws"])
+        objective, add = self._lesson()
+        scores = self._scores(denoiser, objective, inputs)
         add(LevelMeter.rows(scores, editable))
         items = editable.sum() if num_items_in_batch is None else num_items_in_batch
         loss = scores.nats.sum() / torch.as_tensor(items).clamp(min=1)
@@ -151,7 +154,9 @@ class DiffusionTrainer(transformers.Trainer):
         """Add the losses by noise level since the last report to a training report."""
         if "loss" in logs:
             meter = LevelMeter.of_numbers(self._summed(self.meter).tolist())
-            logs = {**logs, "loss": meter.mean_loss, **meter.report()}
+            # Without a token since the last report all steps were on ends: then it is the Trainer's own.
+            loss = meter.mean_loss if meter.tokens else logs["loss"]
+            logs = {**logs, "loss": loss, **meter.report()}
             if self.recipe.attention_annealing:
                 logs["attention_openness"] = self._openness()
             self.meter = LevelMeter()
@@ -202,6 +207,7 @@ class DiffusionTrainer(transformers.Trainer):
         place = (number * self.args.world_size + self.args.process_index) * self.recipe.batch_size
         total = len(self.eval_dataset)  # type: ignore[arg-type]
         inputs["draws"] = self._draws(_EVALUATION, place, total, inputs["input_ids"])
+        hide_fillers(inputs, 1.0 if objective.fills else self.recipe.pad_share)
         scores, canvas = self._scores(denoiser_of(self.network), objective, inputs), _canvas(inputs)
         rows = LevelMeter.rows(scores, canvas.editable)
         if isinstance(self.objective, Tunable):
@@ -229,6 +235,28 @@ class DiffusionTrainer(transformers.Trainer):
         """Whether the network learns next tokens in this step, as a start."""
         return self.state.global_step < self.recipe.causal_steps(self.state.max_steps)
 
+    def _lesson(self) -> tuple[Objective, Callable[[Tensor], None]]:
+        """What is learnt in this step, and where its scores are collected."""
+        if self._is_causal():
+            return NextToken(), self.meter.add_unlevelled
+        if is_end_step(self.state.global_step, self.recipe.end_share):
+            return self.end_objective, self.meter.add_ends
+        return self.objective, self.meter.add
+
+    def _shown(self, draws: RowGenerator) -> tuple[float, PerText | None]:
+        """The share of fillers that this step shows, and what part of these a row does, if not all.
+
+        All are shown where the size of the room may not tell of the length.
+        """
+        objective, _ = self._lesson()
+        if objective.fills:
+            return 1.0, None
+        share = shown_share(self.state.global_step, self.recipe.pad_share, self.recipe.pad_annealing)
+        if not self.recipe.random_room:
+            return share, None
+        chance, part = draws.uniform(2, _ROOM).unbind(1)
+        return share, part.masked_fill(chance >= self.recipe.random_room, 1.0)
+
     def _annealed(self, denoiser: Denoiser, draws: RowGenerator) -> Denoiser:
         """The network as it may see in this step."""
         share = self._openness()
@@ -243,13 +271,16 @@ class DiffusionTrainer(transformers.Trainer):
             self.recipe.seed, step, first=first, rows=len(ids), total=total, device=ids.device
         )
 
-    def _with_prefix(self, labels: Tensor, draws: RowGenerator) -> Tensor:
-        """Bar noise from a prefix of random length in each row."""
+    def _with_prefix(self, batch: dict[str, Any], draws: RowGenerator) -> Tensor:
+        """The labels, with noise barred from a prefix of random length in each row; fillers are no prefix."""
+        labels: Tensor = batch["labels"]
         if not self.recipe.random_prefix:
             return labels
         length = (draws.uniform(1, _PREFIX) * (self.recipe.prefix_length + 1)).floor().to(labels.device)
-        positions = torch.arange(labels.shape[1], device=labels.device)[None]
-        return labels.masked_fill(positions < length, IGNORED)
+        prefix = torch.arange(labels.shape[1], device=labels.device)[None] < length
+        if FILLERS in batch:
+            prefix = prefix & ~batch[FILLERS]
+        return labels.masked_fill(prefix, IGNORED)
 
 
 class RowOrder(Sampler[int]):

@@ -7,7 +7,10 @@ from ..commands import Command, dispatch
 
 MEASUREMENTS: Registry[Command] = Registry(
     "measurement",
-    {"speed": Command("textdiffusion.cli.evaluate.speed", "Time samplers, caches and a baseline.")},
+    {
+        "speed": Command("textdiffusion.cli.evaluate.speed", "Time samplers, caches and a baseline."),
+        "length": Command("textdiffusion.cli.evaluate.length", "Study how well a model knows its lengths."),
+    },
 )
 
 

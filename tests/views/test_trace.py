@@ -29,7 +29,9 @@ def frame() -> Frame:
     tokens = torch.tensor([[0, 1, 25, 25, 2, 25], [24, 3, 25, 4, 24, 24]])
     confidence = torch.full((2, 6), torch.nan)
     confidence[1, 3] = 0.123456789
-    return Frame(1, 4, tokens, tokens != 25, confidence, nfe=1, seconds=0.5, read=torch.full_like(tokens[:, 0], 4))
+    return Frame(
+        1, 4, tokens, tokens != 25, confidence, nfe=1, seconds=0.5, read=torch.full_like(tokens[:, 0], 4)
+    )
 
 
 def test_padding_on_both_sides_is_left_out() -> None:

@@ -80,3 +80,23 @@ def set_attention(model: nn.Module, name: str) -> None:
             "leave it out."
         )
     network.config._attn_implementation = name
+
+
+def recompute_activations(model: nn.Module) -> None:
+    """Let layers forget what they computed, and compute it again for the backward pass (arXiv:1604.06174).
+
+    Losses and gradients stay as they are, dropout included.
+
+    Raises:
+        IncompatibleError: the layers cannot do that.
+    """
+    network = extract_model_from_parallel(model)
+    if not getattr(network, "supports_gradient_checkpointing", False):
+        raise IncompatibleError(
+            f"{type(network).__name__} has no gradient checkpointing; leave gradient_checkpointing out."
+        )
+    # The name of transformers before and after 5.20.
+    enable = (
+        getattr(network, "activation_checkpointing_enable", None) or network.gradient_checkpointing_enable
+    )
+    enable({"use_reentrant": False})

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
 
 from ..attention import block_causal, combine, in_tiles
@@ -195,7 +196,7 @@ class FeedForward(nn.Module):
         return out
 
 
-class Layer(nn.Module):
+class Layer(GradientCheckpointingLayer):
     """Attention, then feed-forward, each on the normed stream and added to it."""
 
     def __init__(self, config: DiffusionTransformerConfig) -> None:
@@ -225,6 +226,7 @@ class DiffusionTransformerPreTrainedModel(PreTrainedModel):
 
     config_class = DiffusionTransformerConfig
     base_model_prefix = "model"
+    supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flex_attn = True
     _no_split_modules = ["Layer"]  # noqa: RUF012  transformers' own form

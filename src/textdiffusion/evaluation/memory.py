@@ -1,12 +1,15 @@
-"""How much memory a piece of work takes at its most."""
+"""How much memory a piece of work takes at its most, and what autograd keeps of it."""
 
 import ctypes
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 _Result = TypeVar("_Result")
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -30,6 +33,39 @@ def weighed(work: Callable[[], _Result], device: torch.device) -> tuple[_Result,
         return work(), None
     resident = _megabytes("VmRSS")
     return work(), max(0.0, _megabytes("VmHWM") - resident)
+
+
+class Kept:
+    """What autograd keeps for the backward pass, in bytes of distinct storages; see `kept`."""
+
+    def __init__(self, weights: Iterable[Tensor]) -> None:
+        """Leave out `weights`, which are there anyway."""
+        self._there = {weight.untyped_storage().data_ptr() for weight in weights}
+        self._kept = dict[int, int]()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes kept so far."""
+        return sum(self._kept.values())
+
+    def note(self, tensor: Tensor) -> Tensor:
+        """Count a tensor that is kept, and hand it on."""
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self._there:
+            self._kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+
+@contextmanager
+def kept(weights: Iterable[Tensor]) -> Iterator[Kept]:
+    """Count what a forward pass in this context keeps for the backward pass beside the weights.
+
+    Exact, and the same on every device whose kernels keep the same tensors. What is computed again instead of
+    kept counts with its input alone.
+    """
+    found = Kept(weights)
+    with saved_tensors_hooks(found.note, lambda tensor: tensor):
+        yield found
 
 
 def _forget_peak() -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -296,7 +297,7 @@ def test_a_failure_at_any_move_leaves_the_old_model(
     folder: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     before = contents(folder)
-    replace, moves = module.os.replace, list[str]()
+    replace, moves = os.replace, list[str]()
 
     def failing(source: Path, target: Path) -> None:
         moves.append(str(target))
@@ -305,7 +306,7 @@ def test_a_failure_at_any_move_leaves_the_old_model(
         replace(source, target)
 
     loaded = load_checkpoint(str(folder))
-    monkeypatch.setattr(module.os, "replace", failing)
+    monkeypatch.setattr("os.replace", failing)
     with pytest.raises(
         CheckpointError, match=r"No space left on device; what stood there before is unchanged\.$"
     ):
@@ -315,13 +316,13 @@ def test_a_failure_at_any_move_leaves_the_old_model(
 
 
 def test_the_settings_come_last(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    replace, moved = module.os.replace, list[str]()
+    replace, moved = os.replace, list[str]()
 
     def watched(source: Path, target: Path) -> None:
         moved.append(Path(target).name)
         replace(source, target)
 
-    monkeypatch.setattr(module.os, "replace", watched)
+    monkeypatch.setattr("os.replace", watched)
     loaded = load_checkpoint(str(folder))
     save_checkpoint(folder, loaded)
     assert moved[-1] == "diffusion.json"
@@ -338,3 +339,21 @@ def test_a_new_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     write_atomically(tmp_path / "deep" / "new", lambda fresh: (fresh / "x").mkdir())
     assert (tmp_path / "deep/new/x").is_dir()
     shutil.rmtree(tmp_path / "deep")
+
+
+def test_shards_are_written_read_and_replaced(folder: Path) -> None:
+    loaded = load_checkpoint(str(folder))
+    before = {name: p.clone() for name, p in loaded.model.named_parameters()}
+    counts = []
+    for size in ("5KB", "10KB", "5GB"):
+        save_checkpoint(folder, loaded, shard_size=size)
+        names = {path.name for path in folder.glob("*.safetensors")}
+        index = folder / "model.safetensors.index.json"
+        if index.exists():
+            assert names == set(json.loads(index.read_text())["weight_map"].values())
+        counts.append(len(names))
+        again = dict(load_checkpoint(str(folder)).model.named_parameters())
+        assert before.keys() == again.keys()
+        assert all(torch.equal(p, again[name]) for name, p in before.items())
+    assert counts[0] > counts[1] > counts[2] == 1
+    assert not index.exists()

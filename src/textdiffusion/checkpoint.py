@@ -2,12 +2,9 @@
 
 import json
 import logging
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from torch import Tensor
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
@@ -35,8 +33,10 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
+from .adapters import Adapters, check_peft, has_adapters, write_adapters
 from .denoisers import transformer  # registers our network with the Auto classes
 from .errors import CheckpointError, IncompatibleError
+from .folders import parts, write_atomically
 from .length_head import HEAD_FILE, read_length_head
 from .lengths import LengthHead
 from .model_settings import SETTINGS_FILE, ModelSettings, write_settings
@@ -70,13 +70,18 @@ class Checkpoint:
     settings: ModelSettings
     length_head: LengthHead | None = None
     """What reads lengths from the network's hidden states, if such a head was fitted."""
+    mask_is_new: bool = False
+    """Whether the mask was added when it was loaded, so that its vector has learnt nothing."""
 
 
-def load_checkpoint(name: str, *, dtype: str = "auto", mask_id: int | None = None) -> Checkpoint:
+def load_checkpoint(
+    name: str, *, dtype: str = "auto", mask_id: int | None = None, merge: bool = True
+) -> Checkpoint:
     """Load `starter`, a folder or a Hub id; weights from safetensors only, no code from the folder.
 
     A causal language model gets a mask token if it has none: what is still to be written shows as masks. With
-    `mask_id` an existing token serves as the mask.
+    `mask_id` an existing token serves as the mask. Adapters are added to the weights of the model that they
+    belong to, or, to `merge` no, put beside them.
 
     Raises:
         CheckpointError: nothing there, or something is missing, truncated or unsafe.
@@ -86,6 +91,11 @@ def load_checkpoint(name: str, *, dtype: str = "auto", mask_id: int | None = Non
     place = find(name)
     with quiet_transformers():
         tokenizer = _guarded(name, "tokenizer", lambda: AutoTokenizer.from_pretrained(place))
+        adapters = _guarded(name, "adapters", lambda: Adapters.at(place))
+        if adapters is not None:
+            if mask_id is not None:
+                name_mask(tokenizer, mask_id)
+            return _adapted(name, place, adapters, tokenizer, dtype, merge)
         config = _guarded(name, "config", lambda: AutoConfig.from_pretrained(place))
         auto, foreign = _auto_class(config), _guarded(name, "weights", lambda: published(name, place, config))
         settings = _read_settings(
@@ -101,13 +111,41 @@ def load_checkpoint(name: str, *, dtype: str = "auto", mask_id: int | None = Non
             foreign.adopt(model, tokenizer, mask_id)
         elif mask_id is not None:
             name_mask(tokenizer, mask_id)
-        if auto is AutoModelForCausalLM:
-            ensure_mask(model, tokenizer)
-        head = None
-        if settings.length_head:
-            file = _own_file(place, name, HEAD_FILE)
-            head = read_length_head(file, settings, model.config.hidden_size, name)
+        adds = auto is AutoModelForCausalLM and ensure_mask(model, tokenizer)
+        head = _length_head(place, name, settings, model)
+    return Checkpoint(model.eval(), tokenizer, settings, head, mask_is_new=adds)
+
+
+def _length_head(place: str, name: str, settings: ModelSettings, model: PreTrainedModel) -> LengthHead | None:
+    if not settings.length_head:
+        return None
+    file = _own_file(place, name, HEAD_FILE)
+    return read_length_head(file, settings, model.config.hidden_size, name)
+
+
+def _adapted(
+    name: str, place: str, adapters: Adapters, tokenizer: PreTrainedTokenizerBase, dtype: str, merge: bool
+) -> Checkpoint:
+    """The model that some adapters belong to, with them."""
+    check_peft()
+    try:
+        below = load_checkpoint(adapters.base, dtype=dtype, mask_id=_ordinary_mask(adapters, tokenizer))
+    except CheckpointError as error:
+        raise CheckpointError(f"{name!r} holds adapters of {adapters.base!r}: {error}") from None
+    settings = _read_settings(place, name, otherwise=replace(below.settings, length_head=""))
+    model = _guarded(name, "adapters", lambda: adapters.put_on(below.model, tokenizer, merge=merge))
+    model.config.update(settings.network)
+    model.name_or_path = name
+    head = _length_head(place, name, settings, model)
+    settings = replace(settings, network={}) if merge else settings
     return Checkpoint(model.eval(), tokenizer, settings, head)
+
+
+def _ordinary_mask(adapters: Adapters, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The token of the model below that serves as the mask with the adapters; None for one that was added."""
+    mask, below = tokenizer.mask_token_id, load_tokenizer(adapters.base)
+    is_ordinary = mask is not None and mask < len(below) and mask not in below.all_special_ids
+    return mask if is_ordinary else None
 
 
 def _auto_class(config: PreTrainedConfig) -> Any:
@@ -128,7 +166,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         CheckpointError: nothing there, or it cannot be read.
     """
     path = Path(name).expanduser()
-    place = str(path) if _parts(path)["tokenizer"] else find(name)
+    place = str(path) if parts(path)["tokenizer"] else find(name)
     with quiet_transformers():
         found: PreTrainedTokenizerBase = _guarded(
             name, "tokenizer", lambda: AutoTokenizer.from_pretrained(place)
@@ -148,7 +186,7 @@ def find(name: str) -> str:
         return name
     if not path.is_dir():
         raise CheckpointError(_nothing_at(name, ".", did_you_mean(path.name, _folders(path.parent))))
-    missing = [part for part, found in _parts(path).items() if not found]
+    missing = [part for part, found in parts(path).items() if not found]
     if missing:
         raise CheckpointError(
             f"the model folder {name!r} is incomplete: it has no {' and no '.join(missing)}. If a training "
@@ -193,35 +231,17 @@ def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
         )
 
 
-def write_atomically(folder: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary folder, then move what it wrote into `folder`; a failure changes nothing.
-
-    Other things in `folder`, such as the checkpoints of a training, stay. `diffusion.json` comes last.
-
-    Raises:
-        CheckpointError: the disk is full or not writable.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        write(fresh)
-        if folder.exists():
-            _move_into(fresh, folder)
-        else:
-            os.chmod(fresh, 0o755)  # a temporary folder is closed to others
-            os.replace(fresh, folder)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(
-            f"cannot write {folder}: {error}; what stood there before is unchanged."
-        ) from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+def save_checkpoint(
+    folder: Path,
+    checkpoint: Checkpoint,
+    *,
+    weights: dict[str, Tensor] | None = None,
+    shard_size: str = "50GB",
+) -> None:
     """Write weights, tokenizer and settings into a model folder; one that fails leaves the old ones in place.
+
+    `weights` take the place of the network's own, of which it may hold a part only; `shard_size` is the
+    largest file of weights. Of a network with adapters these alone are written.
 
     Raises:
         CheckpointError: the disk is full or not writable.
@@ -229,7 +249,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
     def write(fresh: Path) -> None:
         with quiet_transformers():
-            checkpoint.model.save_pretrained(fresh)
+            if has_adapters(checkpoint.model):
+                write_adapters(checkpoint.model, fresh, weights)
+            else:
+                checkpoint.model.save_pretrained(fresh, state_dict=weights, max_shard_size=shard_size)
             checkpoint.tokenizer.save_pretrained(fresh)
         if checkpoint.length_head is not None:
             save_file(checkpoint.length_head.state_dict(), fresh / HEAD_FILE)
@@ -253,30 +276,6 @@ def quiet_transformers() -> Iterator[None]:
         hub_logging.set_verbosity(hub_level)
         if bars:
             transformers_logging.enable_progress_bar()
-
-
-def _move_into(fresh: Path, folder: Path) -> None:
-    """Move the entries of `fresh` over those of `folder`, or none of them if one cannot be moved."""
-    new = sorted((entry.name for entry in fresh.iterdir()), key=lambda name: (name == SETTINGS_FILE, name))
-    stale = [entry.name for entry in folder.iterdir() if _is_weights(entry.name) and entry.name not in new]
-    aside, moved = fresh / ".before", list[tuple[Path, Path]]()
-    aside.mkdir()
-    try:
-        for name in [*stale, *new]:
-            if (folder / name).exists():
-                os.replace(folder / name, aside / name)
-                moved.append((folder / name, aside / name))
-            if name in new:
-                os.replace(fresh / name, folder / name)
-                moved.append((fresh / name, folder / name))
-    except BaseException:
-        for there, here in reversed(moved):
-            os.replace(here, there)
-        raise
-
-
-def _is_weights(name: str) -> bool:
-    return name.endswith((".safetensors", ".safetensors.index.json"))
 
 
 def _check_weights(name: str, found: Mapping[str, Any]) -> None:
@@ -317,6 +316,8 @@ def _own_file(place: str, name: str, file: str) -> Path | None:
 def _guarded(name: str, part: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
+    except CheckpointError:
+        raise
     except SafetensorError as error:
         raise CheckpointError(
             f"the weights of {name!r} are damaged ({error}); copy or train the model again."
@@ -347,15 +348,6 @@ def _nothing_at(name: str, why: str, near: str) -> str:
 
 def _folders(path: Path) -> list[str]:
     return [entry.name for entry in path.glob("*/")]
-
-
-def _parts(path: Path) -> dict[str, bool]:
-    names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
-    return {
-        "config.json": "config.json" in names,
-        "safetensors weights": any(map(_is_weights, names - {HEAD_FILE})),
-        "tokenizer": bool(names & {"tokenizer.json", "tokenizer_config.json", "vocab.txt", "spiece.model"}),
-    }
 
 
 def _may_be_hub_id(name: str) -> bool:

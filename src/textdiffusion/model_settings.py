@@ -34,6 +34,8 @@ class ModelSettings:
     """Kind of the head in the folder that reads lengths: linear, mlp or pooled; none when left out."""
     decoding: Mapping[str, Any] = field(default_factory=dict)
     """Settings of a generation that suit this model; they yield to what the user says."""
+    network: Mapping[str, Any] = field(default_factory=dict)
+    """Beside adapters: what their training changed in the configuration of the model they belong to."""
 
     def corruption(self, mask_id: int, vocab_size: int) -> Corruption:
         """The forward process of the training."""

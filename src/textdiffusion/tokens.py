@@ -299,8 +299,10 @@ def embeddings(model: PreTrainedModel) -> nn.Embedding:
     Raises:
         IncompatibleError: it has none.
     """
-    table = model.get_input_embeddings()
-    if not isinstance(table, nn.Embedding):
+    found = model.get_input_embeddings()
+    parts = found.modules() if isinstance(found, nn.Module) else iter(())
+    table = next((part for part in parts if isinstance(part, nn.Embedding)), None)  # adapters may wrap it
+    if table is None:
         raise IncompatibleError(
             f"{type(model).__name__} has no table of token vectors; choose another model."
         )

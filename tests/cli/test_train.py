@@ -160,3 +160,12 @@ def test_recipes_of_the_checkout_are_found() -> None:
     shipped = Path(__file__).resolve().parents[2] / "recipes"
     for path in shipped.glob("*.yaml"):
         assert command.find_recipe(path.stem).samefile(path)
+
+
+def test_of_several_processes_the_first_alone_speaks(
+    run: Run, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    shown = run("train", "--data", "fox.txt")
+    assert (shown.code, shown.out, shown.err) == (0, "", "")
+    assert calls.recipe == TrainingRecipe(data="fox.txt")

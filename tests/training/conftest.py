@@ -11,8 +11,19 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
-from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerBase, TrainerState
+from tokenizers import Tokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    BertConfig,
+    BertForMaskedLM,
+    GPT2Config,
+    LlamaConfig,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    TrainerState,
+)
 
+from textdiffusion.settings import from_mapping
 from textdiffusion.training.callbacks import Samples
 from textdiffusion.training.recipe import TrainingRecipe
 from textdiffusion.training.run import train
@@ -77,40 +88,72 @@ def bert(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenize
     return folder
 
 
+@pytest.fixture(scope="session")
+def gpt2(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerBase) -> Path:
+    """The folder of a tiny GPT-2 with dropout, a tied head and random weights; its tokenizer has no mask."""
+    sizes = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64}
+    return causal(tmp_path_factory.mktemp("gpt2"), tokenizer, GPT2Config, sizes)
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerBase) -> Path:
+    """The folder of a tiny Llama whose head is not tied; its tokenizer has no mask."""
+    sizes = {**NETWORK, "max_position_embeddings": 64, "tie_word_embeddings": False}
+    return causal(tmp_path_factory.mktemp("llama"), tokenizer, LlamaConfig, sizes)
+
+
+def causal(folder: Path, tokenizer: PreTrainedTokenizerBase, kind: Any, sizes: dict[str, Any]) -> Path:
+    """Save a network with random weights and a tokenizer whose one special token begins and ends texts."""
+    assert isinstance(tokenizer, PreTrainedTokenizerFast)
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str().replace("[MASK]", "[SPARE]"))
+    own = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="[EOS]", eos_token="[EOS]")
+    ends = {"bos_token_id": own.bos_token_id, "eos_token_id": own.eos_token_id}
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(kind(vocab_size=len(own), **sizes, **ends)).save_pretrained(folder)
+    own.save_pretrained(folder)
+    return folder
+
+
+def small_recipe(corpus: Path, output: Path, **changes: Any) -> TrainingRecipe:
+    """A recipe of seven steps an epoch."""
+    given: dict[str, Any] = {
+        "data": str(corpus),
+        "output": str(output),
+        "length": 16,
+        "vocab_size": 320,
+        "network": NETWORK,
+        "steps": 14,
+        "batch_size": 4,
+        "accumulation": 2,
+        "log_every": 3,
+        "save_every": 5,
+        "device": "cpu",
+        **changes,
+    }
+    return from_mapping(TrainingRecipe, given)
+
+
 @pytest.fixture
 def recipe(tmp_path: Path, corpus: Path) -> Recipe:
     """Makes a recipe of seven steps an epoch that writes to a folder of the test."""
 
     def make(output: str = "model", **changes: Any) -> TrainingRecipe:
-        given: dict[str, Any] = {
-            "data": str(corpus),
-            "output": str(tmp_path / output),
-            "length": 16,
-            "vocab_size": 320,
-            "network": NETWORK,
-            "steps": 14,
-            "batch_size": 4,
-            "accumulation": 2,
-            "log_every": 3,
-            "save_every": 5,
-            "device": "cpu",
-            **changes,
-        }
-        return TrainingRecipe(**given)
+        return small_recipe(corpus, tmp_path / output, **changes)
 
     return make
+
+
+def training(made: TrainingRecipe, *, resume: bool = False) -> str:
+    """Train, and return what was printed."""
+    out = io.StringIO()
+    train(made, resume=resume, console=Console(file=out, width=200))
+    return out.getvalue()
 
 
 @pytest.fixture
 def run() -> Callable[..., str]:
     """Trains and returns what was printed."""
-
-    def call(made: TrainingRecipe, *, resume: bool = False) -> str:
-        out = io.StringIO()
-        train(made, resume=resume, console=Console(file=out, width=200))
-        return out.getvalue()
-
-    return call
+    return training
 
 
 @pytest.fixture

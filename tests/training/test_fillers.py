@@ -21,7 +21,7 @@ from textdiffusion.training.run import _arguments
 from textdiffusion.training.tokenizer import train_tokenizer
 
 from .conftest import Recipe
-from .test_trainer import gradient, make_trainer, micro_batches, train_alone_and_as_two
+from .test_trainer import gradient, make_trainer, micro_batches
 
 Run = Callable[..., str]
 LENGTH = 24
@@ -196,12 +196,6 @@ def test_gradients_are_those_of_the_whole_batch(
         assert loss == pytest.approx(found[0][0], rel=1e-5)
         for name, grad in grads.items():
             torch.testing.assert_close(grad, found[0][1][name], rtol=1e-4, atol=1e-6)
-
-
-def test_two_processes_show_what_one_does(recipe: Recipe, run: Run, tmp_path: Path) -> None:
-    changes = {**FILLED, "pad_annealing": 3, "random_room": 0.5, "end_share": 0.5}
-    log = train_alone_and_as_two(recipe, run, tmp_path, **changes)
-    assert any("end_loss" in entry for entry in log), "steps on ends too"
 
 
 def test_some_rows_show_a_random_part_of_their_fillers(

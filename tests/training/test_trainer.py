@@ -1,9 +1,6 @@
-"""The loss of the Trainer against a naive one, in any micro-batches and processes; what is never noised."""
+"""The loss of the Trainer against a naive one, in any micro-batches; what is never noised."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerBase
 
 from textdiffusion.canvas import Canvas
@@ -28,7 +24,6 @@ from textdiffusion.training.trainer import DiffusionTrainer, RowOrder
 
 from .conftest import Recipe
 
-ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., str]
 OF_TOKENS = [name for name, kind in OBJECTIVES.items() if not kind.fills]
 """Those that need no filled rows; the others are tried in test_fillers.py."""
@@ -323,60 +318,6 @@ def test_the_learning_rate_rises_for_its_share_of_the_steps_and_falls(recipe: Re
 
 def test_incompatible_objectives_are_refused_by_name() -> None:
     assert all(isinstance(kind(), Objective) for kind in OBJECTIVES.values())
-
-
-SCRIPT = """
-import io, json, sys
-from rich.console import Console
-from textdiffusion.settings import from_mapping
-from textdiffusion.training.recipe import TrainingRecipe
-from textdiffusion.training.run import train
-recipe = from_mapping(TrainingRecipe, json.loads(sys.argv[1]))
-train(recipe, resume=False, console=Console(file=io.StringIO()))
-"""
-
-
-def test_two_processes_train_as_one_does_with_twice_the_batch(
-    recipe: Recipe, run: Run, tmp_path: Path
-) -> None:
-    train_alone_and_as_two(
-        recipe, run, tmp_path, ema=0.9, keep_best=1, patience=2, random_prefix=True, prefix_length=3
-    )
-
-
-def train_alone_and_as_two(recipe: Recipe, run: Run, tmp_path: Path, **changes: Any) -> list[dict[str, Any]]:
-    """Same rows, same noise, same loss; gloo on the CPU. Returns the log of one process."""
-    changes = {"steps": 4, "log_every": 1, "save_every": 4, "eval_every": 2, **changes}
-    alone = recipe("alone", batch_size=8, **changes)
-    run(alone)
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    both = json.dumps({**recipe("both", batch_size=4, **changes).__dict__, "clean": [], "betas": [0.9, 0.98]})
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [*command, str(script), both],
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    one, two = (
-        json.loads((tmp_path / name / "checkpoints/checkpoint-4/trainer_state.json").read_text())[
-            "log_history"
-        ]
-        for name in ("alone", "both")
-    )
-    assert [entry["step"] for entry in one] == [entry["step"] for entry in two]
-    for a, b in zip(one, two, strict=True):
-        assert a == pytest.approx(b, rel=2e-4, abs=1e-5)
-    a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("alone", "both"))
-    for name in a:
-        torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-4)
-    found: list[dict[str, Any]] = one
-    return found
 
 
 def test_rows_of_a_batch_have_streams_of_their_own() -> None:

@@ -166,7 +166,7 @@ def _bare(hint: Any) -> tuple[Any, Mapping[str, Any]]:
             words |= {word: word for word in typing.get_args(part)}
         else:
             kinds.append(part)
-    return kinds[0], words
+    return _bare(kinds[0])[0], words
 
 
 def _reader(kind: Any, words: Mapping[str, Any]) -> Callable[[str], Any]:

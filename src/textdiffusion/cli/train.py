@@ -12,6 +12,7 @@ from ..registry import did_you_mean
 from ..training.foreign import asks_to_resume
 from ..training.recipe import TrainingRecipe, read_recipe
 from ..training.run import train
+from ..training.sharding import is_first_process
 from .flags import IN_A_ROW, Parser, build, own
 from .quiet import quiet_libraries
 
@@ -41,12 +42,14 @@ def run(prog: str, argv: Sequence[str]) -> int:
     recipe = read_recipe(file, own(TrainingRecipe, given))
     resume = given.get("resume", asks_to_resume(file))
     quiet_libraries()
+    speaks = is_first_process()
     try:
-        folder = train(recipe, resume=resume, console=Console(stderr=True))
+        folder = train(recipe, resume=resume, console=Console(stderr=True, quiet=not speaks))
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; the same command with --resume goes on.") from None
-    print(f"The model is in {folder}. Try it:")
-    print(f"  textdiffusion generate --model {shlex.quote(str(folder))}")
+    if speaks:
+        print(f"The model is in {folder}. Try it:")
+        print(f"  textdiffusion generate --model {shlex.quote(str(folder))}")
     return 0
 
 

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
-from torch import distributed, nn
+from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..errors import TrainingError
 from .resume import last_checkpoint
+from .sharding import anywhere, held, is_sharded, shared_out_as, take_apart, whole
 
 AVERAGE_FILE = "average.safetensors"
 
@@ -73,13 +74,15 @@ class Samples(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Print a text, without dropout; the training goes on as if nothing had been written."""
-        if self.every and state.global_step % self.every == 0 and state.is_world_process_zero:
-            model: nn.Module = kwargs["model"]
+        model: nn.Module = kwargs["model"]
+        writes = state.is_world_process_zero or is_sharded(model)
+        if self.every and state.global_step % self.every == 0 and writes:
             model.eval()
             text = self.write()
             model.train()
-            said = f"sample at step {state.global_step}: {text!r}"
-            self.console.print(said, markup=False, highlight=False, soft_wrap=True)
+            if state.is_world_process_zero:
+                said = f"sample at step {state.global_step}: {text!r}"
+                self.console.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
 class StopWhenBroken(TrainerCallback):
@@ -112,7 +115,11 @@ class StopWhenBroken(TrainerCallback):
     def _look(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: nn.Module
     ) -> None:
-        if control.should_save and not all(bool(p.isfinite().all()) for p in model.parameters()):
+        if not control.should_save:
+            return
+        take_apart(model)
+        finite = all(bool(held(p).isfinite().all()) for p in model.parameters())
+        if anywhere(not finite, args.device):
             raise broken("the weights are not numbers", state.global_step, args)
 
 
@@ -144,10 +151,7 @@ class StopOnInterrupt(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Save and stop if Ctrl-C came, on all processes after the same step."""
-        if args.world_size > 1:
-            flag = torch.tensor(float(self.interrupted), device=args.device)
-            distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
-            self.interrupted = bool(flag)
+        self.interrupted = anywhere(self.interrupted, args.device)
         if self.interrupted:
             control.should_save = control.should_training_stop = True
 
@@ -171,16 +175,17 @@ class Average(TrainerCallback):
         self.decay, self.resume_from = decay, resume_from
         self.weights: dict[str, torch.Tensor] = {}
 
+    @torch.no_grad()
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Begin with the weights as they are, or with the average in the checkpoint."""
         model: nn.Module = kwargs["model"]
-        self.weights = {name: p.detach().clone() for name, p in model.named_parameters()}
+        self.weights = {name: p.detach().clone() for name, p in _trained(model)}
         saved = None if self.resume_from is None else self.resume_from / AVERAGE_FILE
         if saved is not None and saved.is_file():
             for name, weight in load_file(saved).items():
-                self.weights[name].copy_(weight)
+                held(self.weights[name]).copy_(held(shared_out_as(weight, self.weights[name])))
 
     @torch.no_grad()
     def on_step_end(
@@ -190,18 +195,24 @@ class Average(TrainerCallback):
         # A young average would hold on to the random start, so its memory grows with the steps taken.
         decay = min(self.decay, (1 + state.global_step) / (10 + state.global_step))
         model: nn.Module = kwargs["model"]
-        for name, p in model.named_parameters():
-            self.weights[name].lerp_(p.detach(), 1.0 - decay)
+        for name, p in _trained(model):
+            held(self.weights[name]).lerp_(held(p.detach()), 1.0 - decay)
 
-    def write(self, folder: Path) -> None:
-        """Save the average in a checkpoint."""
-        save_file({name: weight.contiguous() for name, weight in self.weights.items()}, folder / AVERAGE_FILE)
+    def write(self, folder: Path | None) -> None:
+        """Save the average in a checkpoint; every process has to call, those without a folder only help."""
+        gathered = {}
+        for name, weight in self.weights.items():
+            found = whole(weight)
+            if folder is not None:
+                gathered[name] = found.contiguous() if found is weight else found.cpu()
+        if folder is not None:
+            save_file(gathered, folder / AVERAGE_FILE)
 
     @torch.no_grad()
     def put_into(self, model: nn.Module) -> None:
         """Replace the weights of the network by their average."""
-        for name, p in model.named_parameters():
-            p.copy_(self.weights[name])
+        for name, p in _trained(model):
+            held(p).copy_(held(self.weights[name]))
 
     @contextmanager
     def inside(self, model: nn.Module) -> Iterator[None]:
@@ -214,18 +225,25 @@ class Average(TrainerCallback):
 
     @torch.no_grad()
     def _swap(self, model: nn.Module) -> None:
-        for name, p in model.named_parameters():
-            own = p.detach().clone()
-            p.copy_(self.weights[name])
-            self.weights[name].copy_(own)
+        for name, p in _trained(model):
+            part, average = held(p), held(self.weights[name])
+            own = part.clone()
+            part.copy_(average)
+            average.copy_(own)
 
 
 @torch.no_grad()
 def put_average(folder: Path, model: nn.Module) -> None:
     """Replace the weights of a network by the average in a checkpoint."""
     average = load_file(folder / AVERAGE_FILE)
-    for name, p in model.named_parameters():
+    for name, p in _trained(model):
         p.copy_(average[name])
+
+
+def _trained(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """The weights that learn, each as what this process holds of it."""
+    take_apart(model)
+    return ((name, p) for name, p in model.named_parameters() if p.requires_grad)
 
 
 def _duration(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """The network of a training: made anew in the recipe's shape, or a loaded one set to how it is to learn."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,10 +19,12 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
-from ..checkpoint import check_vocabulary
+from ..adapters import ADAPTER, add_adapters, changed, has_adapters
+from ..checkpoint import Checkpoint, check_vocabulary
 from ..denoisers.adapt import denoiser_of, set_attention, set_reading
 from ..denoisers.transformer import DiffusionTransformerConfig
 from ..errors import SettingsError, UnknownNameError
+from ..fillers import FILLERS
 from ..registry import did_you_mean
 from ..tokens import add_mask
 from .recipe import TrainingRecipe
@@ -63,10 +66,37 @@ def set_up(network: PreTrainedModel, recipe: TrainingRecipe) -> None:
         set_attention(network, recipe.network[ATTENTION])
 
 
+def adapt(
+    loaded: Checkpoint, recipe: TrainingRecipe, as_it_was: Mapping[str, Any], *, resumes: bool
+) -> Mapping[str, Any]:
+    """Put the recipe's adapters on a loaded model, unless it came with them to go on.
+
+    Returns what is new in the configuration of the model, which they are saved without.
+
+    Raises:
+        SettingsError: the model goes on with adapters and was begun without them, or the other way round.
+    """
+    lora = recipe.adapters()
+    if resumes and has_adapters(loaded.model) is not (lora is not None):
+        raise SettingsError(
+            f"the checkpoint was written {'without' if lora else 'with'} lora; go on as you began, or begin "
+            "anew from its folder as model."
+        )
+    if lora is None:
+        return {}
+    if not resumes:
+        torch.manual_seed(recipe.seed)
+        mask = loaded.tokenizer.mask_token_id if loaded.mask_is_new else None
+        filler = FILLERS[recipe.after_end].id_of(loaded.tokenizer) if recipe.after_end else None
+        seen, said = ([row for row in rows if row is not None] for rows in ((mask, filler), (filler,)))
+        add_adapters(loaded.model, lora, base=recipe.model, seen=seen, said=said)
+    return {**loaded.settings.network, **changed(as_it_was, loaded.model)}
+
+
 def set_dropout(model: PreTrainedModel, rate: float) -> None:
-    """Set every dropout of a network, in its modules and in its configuration."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
+    """Set every dropout of a network but that of adapters, in its modules and in its configuration."""
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Dropout) and ADAPTER not in name:
             module.p = rate
     rates = {key for key, value in model.config.to_dict().items() if isinstance(value, float)}
     model.config.update({key: rate for key in rates if "dropout" in key or key.endswith("_pdrop")})

@@ -9,9 +9,11 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.adamw import adamw
 from transformers import PreTrainedModel
 
+from ..adapters import trained_rows
 from ..registry import Registry
 from .precision import PRECISIONS
 from .recipe import TrainingRecipe
+from .sharding import held, shared_out_as, whole
 
 _NS_STEPS = 5
 _NS_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -54,10 +56,13 @@ class Muon(Optimizer):
             state = self.state[p]
             if not state:
                 state["momentum"] = torch.zeros_like(p)
-            state["momentum"].lerp_(p.grad, 1.0 - self.momentum)
-            update = orthogonalised(p.grad.lerp(state["momentum"], self.momentum), self.dtype)
+            momentum, mean = held(state["momentum"]), p.grad.clone()
+            momentum.lerp_(held(p.grad), 1.0 - self.momentum)
+            held(mean).lerp_(momentum, self.momentum)
+            # A matrix in parts is put together first, as its singular values are those of the whole.
+            update = held(shared_out_as(orthogonalised(whole(mean), self.dtype), p))
             scale = max(1.0, p.shape[0] / p.shape[1]) ** 0.5
-            p.mul_(1.0 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"] * scale)
+            held(p).mul_(1.0 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"] * scale)
 
     def _step_rest(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         for p in parameters:
@@ -66,10 +71,10 @@ class Muon(Optimizer):
                 state.update(step=torch.zeros(()), first=torch.zeros_like(p), second=torch.zeros_like(p))
         states = [self.state[p] for p in parameters]
         adamw(
-            parameters,
-            [p.grad for p in parameters if p.grad is not None],
-            [state["first"] for state in states],
-            [state["second"] for state in states],
+            [held(p) for p in parameters],
+            [held(p.grad) for p in parameters if p.grad is not None],
+            [held(state["first"]) for state in states],
+            [held(state["second"]) for state in states],
             [],
             [state["step"] for state in states],
             amsgrad=False,
@@ -126,6 +131,7 @@ def _sorted_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Pa
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     head = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None
     tables |= set() if head is None else {id(head.weight)}
+    tables |= {id(rows) for rows in trained_rows(model)}
     trainable = [p for p in model.parameters() if p.requires_grad]
     return (
         [p for p in trainable if p.ndim == 2 and id(p) not in tables],

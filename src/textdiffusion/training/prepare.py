@@ -1,7 +1,7 @@
 """What a training needs before its first step: a model, a tokenizer, and rows of ids."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from ..fillers import add_filler
 from ..model_settings import ModelSettings
 from ..objectives import NextToken
 from ..tokens import TextFormat, ensure_filler, ensure_mask, name_mask
-from .network import new_network, set_up
+from .network import adapt, new_network, set_up
 from .prepared_rows import prepared_split, rows_of
 from .recipe import TrainingRecipe
 from .tokenizer import train_tokenizer
@@ -90,14 +90,20 @@ def _checkpoint(
     )
     start = str(resume_from) if resume_from is not None else recipe.model
     if start:
-        loaded = load_checkpoint(start, dtype="float32", mask_id=recipe.mask_token_id)
+        merge = resume_from is None
+        loaded = load_checkpoint(start, dtype="float32", mask_id=recipe.mask_token_id, merge=merge)
+        as_it_was = loaded.model.config.to_dict()
         if ensure_mask(loaded.model, loaded.tokenizer):
+            loaded = replace(loaded, mask_is_new=True)
+        if loaded.mask_is_new:
             said = f"the tokenizer had no mask token; added {loaded.tokenizer.mask_token}"
             console.print(said, markup=False, highlight=False)
         if recipe.after_end and ensure_filler(loaded.model, loaded.tokenizer, recipe.after_end):
             said = f"the tokenizer had no padding of its own; added {loaded.tokenizer.pad_token}"
             console.print(said, markup=False, highlight=False)
         set_up(loaded.model, recipe)
+        network = adapt(loaded, recipe, as_it_was, resumes=resume_from is not None)
+        settings = replace(settings, network=network)
         return Checkpoint(loaded.model.train(), loaded.tokenizer, settings)
     tokenizer = _tokenizer(recipe, texts, console)
     if recipe.mask_token_id is not None:

@@ -1,11 +1,13 @@
 """All settings of a training; the only home of their defaults, read from YAML, JSON and flags alike."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..adapters import LoraSettings
 from ..corruptions import CORRUPTIONS
 from ..data.clean import TEXT_CLEANERS
 from ..data.packing import ARRANGEMENTS, ONE_DOCUMENT
@@ -79,6 +81,8 @@ class TrainingRecipe:
     """How the share of what it sees to the right grows meanwhile: linear, cosine, quadratic or sqrt."""
     attention_per_row: bool = False
     """Draw what is seen to the right for each text; else it is the same for the whole batch."""
+    lora: Mapping[str, Any] | None = None
+    """Train low-rank adapters of the model alone, e.g. {rank: 16}, or {} for the usual; off when left out."""
 
     # Noise and loss
     noise: str = "absorbing"
@@ -150,6 +154,10 @@ class TrainingRecipe:
     """float32, bf16, float16 (CUDA alone), or auto: bf16 where the device has it; weights stay in float32."""
     compile: bool = False
     """Compile the layers with torch.compile."""
+    gradient_checkpointing: bool = False
+    """Compute activations again for the backward pass instead of keeping them: less memory, slower."""
+    fsdp: bool = False
+    """Share weights, gradients and moments out among the processes (FSDP2); torchrun starts them."""
     device: str = DEVICES[0]
     """auto, cpu, cuda or mps."""
     seed: int = 0
@@ -172,6 +180,8 @@ class TrainingRecipe:
     """Measurements in a row without a lower held-out loss after which the training ends; 0 is never."""
     min_delta: float = 0.0
     """Nats per token by which a held-out loss must be lower to count."""
+    shard_size: str = "50GB"
+    """Largest file of the finished weights, e.g. 5GB; a larger model is cut into several."""
     sample_every: int = 0
     """Steps between two sample texts; 0 prints one at the end only."""
     sample_prompt: str = ""
@@ -228,6 +238,8 @@ class TrainingRecipe:
         for group, times in self.repeats.items():
             if not 0.0 <= times < math.inf:
                 raise SettingsError(f"repeats of {group!r} is {times}; it must be 0 or more.")
+        if not re.fullmatch(r"[1-9]\d*[KMG]B", self.shard_size):
+            raise SettingsError(f"shard_size is {self.shard_size!r}; give a size such as 500MB or 5GB.")
 
     def _check_together(self) -> None:
         if self.prefix_length >= self.length:
@@ -241,6 +253,8 @@ class TrainingRecipe:
                 f"causal_share {self.causal_share} is for a new network, but model is {self.model!r}; leave "
                 "out one of them."
             )
+        if self.adapters() is not None and not self.model:
+            raise SettingsError("lora adapts a model that is there; name it as model, or leave lora out.")
         if self.streaming and self.steps < 1:
             raise SettingsError("streaming reads data without a known end; give the number of steps.")
 
@@ -337,6 +351,10 @@ class TrainingRecipe:
             raise SettingsError(
                 f"after_end {self.after_end} stands behind an end that is learnt; keep learn_end on."
             )
+
+    def adapters(self) -> LoraSettings | None:
+        """What `lora` says, or None where it says nothing."""
+        return None if self.lora is None else from_mapping(LoraSettings, self.lora, where="lora.")
 
     def loss(self) -> Objective:
         """The objective with its settings."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +13,18 @@ import transformers
 from rich.console import Console
 from safetensors import SafetensorError
 
-from ..checkpoint import Checkpoint, load_checkpoint, quiet_transformers, save_checkpoint
-from ..denoisers.adapt import check_attention, denoiser_of
+from ..adapters import check_peft
+from ..checkpoint import quiet_transformers
+from ..denoisers.adapt import check_attention, denoiser_of, recompute_activations
 from ..denoisers.compiled import check_compiler, compile_for_training
 from ..device import choose_device
 from ..errors import SettingsError, TextDiffusionError, TrainingError
 from ..language_model import DiffusionLM
-from ..model_settings import write_settings
+from ..model_settings import ModelSettings, write_settings
 from ..settings import to_mapping
-from .callbacks import (
-    AVERAGE_FILE,
-    Average,
-    Report,
-    Samples,
-    StopOnInterrupt,
-    StopWhenBroken,
-    put_average,
-)
+from .callbacks import Average, Report, Samples, StopOnInterrupt, StopWhenBroken
 from .collate import CanvasCollator
-from .held_out import EarlyStop, Rotation, best_checkpoint, measurements
+from .held_out import EarlyStop, Rotation
 from .levels import diagnose
 from .network import ATTENTION
 from .optimizers import OPTIMIZERS
@@ -38,7 +32,10 @@ from .precision import PRECISIONS
 from .prepare import Prepared, prepare
 from .recipe import TrainingRecipe
 from .reporters import check_reporter, named_project
+from .result import as_measured, choose, save_result
 from .resume import last_checkpoint, remove_halves
+from .sharding import arguments as shard_arguments
+from .sharding import check_launch, is_sharded, read_weights_everywhere
 from .trainer import DiffusionTrainer
 
 CHECKPOINTS = "checkpoints"
@@ -63,6 +60,7 @@ def train(recipe: TrainingRecipe, *, resume: bool, console: Console) -> Path:
     output = Path(recipe.output)
     checkpoint = _beginning(recipe, output / CHECKPOINTS, resume)
     transformers.set_seed(recipe.seed)
+    read_weights_everywhere()
     with quiet_transformers(), named_project(recipe.project_name):
         arguments = _arguments(recipe)
         prepared = prepare(recipe, checkpoint, console)
@@ -76,10 +74,7 @@ def train(recipe: TrainingRecipe, *, resume: bool, console: Console) -> Path:
             trainer.evaluate()
         if average is not None:
             average.put_into(trainer.network)
-        if trainer.is_world_process_zero():
-            result, said = _result(trainer, prepared, recipe)
-            save_checkpoint(output, result)
-            _say_how_it_went(trainer, replace(prepared, checkpoint=result), recipe, said, console)
+        _finish(trainer, prepared, recipe, console)
     return output
 
 
@@ -104,6 +99,9 @@ def _beginning(recipe: TrainingRecipe, folder: Path, resume: bool) -> Path | Non
         check_attention(recipe.network[ATTENTION], device)
     if recipe.compile:
         check_compiler(device)
+    check_launch(recipe.fsdp)
+    if recipe.lora is not None:
+        check_peft()
     remove_halves(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -160,6 +158,8 @@ def _trainer(
     # What is said one ahead has nothing to be said by at the start of a row.
     given = max(int(denoiser_of(model).shift), 0 if recipe.random_prefix else recipe.prefix_length)
     settings = prepared.checkpoint.settings
+    if recipe.gradient_checkpointing:
+        recompute_activations(model)
     if recipe.compile:
         compile_for_training(model)
     averages = [] if average is None else [average]
@@ -175,11 +175,7 @@ def _trainer(
         corruption=settings.corruption(text_format.mask_id, model.config.vocab_size),
         objective=recipe.loss(),
         ends=text_format.ends,
-        writers=[
-            lambda folder: write_settings(folder, settings),
-            lambda folder: _write_recipe(folder, recipe),
-            *(each.write for each in averages),
-        ],
+        writers=[partial(_write_beside, recipe, settings), *(each.write for each in averages)],
         measured=nullcontext if average is None else lambda: average.inside(model),
     )
     trainer.remove_callback(transformers.PrinterCallback)
@@ -214,6 +210,7 @@ def _arguments(recipe: TrainingRecipe) -> transformers.TrainingArguments:
         disable_tqdm=True,
         dataloader_pin_memory=device.type == "cuda",
         accelerator_config={"dispatch_batches": False},  # each process reads the stream and takes its rows
+        **shard_arguments(recipe.fsdp),
     )
     arguments.lr_scheduler_type = recipe.decay  # shown by loggers; the trainer asks the recipe
     arguments.project = recipe.project_name or arguments.project
@@ -222,31 +219,34 @@ def _arguments(recipe: TrainingRecipe) -> transformers.TrainingArguments:
     return arguments
 
 
-def _write_recipe(folder: Path, recipe: TrainingRecipe) -> None:
+def _write_beside(recipe: TrainingRecipe, settings: ModelSettings, folder: Path | None) -> None:
+    """What a checkpoint holds beside the weights; nothing where another process writes it."""
+    if folder is None:
+        return
+    write_settings(folder, settings)
     text = json.dumps(to_mapping(recipe), indent=2, ensure_ascii=False)
     (folder / RECIPE_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def _result(
-    trainer: DiffusionTrainer, prepared: Prepared, recipe: TrainingRecipe
-) -> tuple[Checkpoint, list[str]]:
-    """The model to save, as it is now or as the best checkpoint has it, and what is to be said of it."""
-    state, found, said = trainer.state, measurements(recipe, trainer.state), list[str]()
-    if recipe.patience and state.global_step < state.max_steps:
-        said.append(
-            f"stopped at step {state.global_step} of {state.max_steps}: {recipe.patience} measurements "
-            f"brought no held-out loss lower by more than {recipe.min_delta:g}"
-        )
-    chosen = best_checkpoint(Path(str(trainer.args.output_dir)), found) if recipe.keep_best else None
-    if chosen is None:
-        return prepared.checkpoint, said
-    measured, folder = chosen
-    loaded = load_checkpoint(str(folder), dtype="float32")
-    if recipe.ema and (folder / AVERAGE_FILE).is_file():
-        put_average(folder, loaded.model)
-    loaded.model.to(trainer.args.device)  # type: ignore[arg-type, unused-ignore]
-    said.append(f"the model is {folder.name}, the best held out: {measured.loss:.3f} nats per token")
-    return loaded, said
+def _finish(trainer: DiffusionTrainer, prepared: Prepared, recipe: TrainingRecipe, console: Console) -> None:
+    """Write the model, as it is now or as the best checkpoint has it, and say how it went.
+
+    Every process has to call; the first one alone writes and speaks.
+    """
+    chosen, said = choose(recipe, trainer.state, Path(str(trainer.args.output_dir)))
+    weights = trainer.whole_weights() if chosen is None else None
+    first, result = trainer.is_world_process_zero(), prepared.checkpoint
+    if first and chosen is not None:
+        result = as_measured(chosen, recipe)
+        result.model.to(trainer.args.device)  # type: ignore[arg-type, unused-ignore]
+    if first:
+        save_result(result, recipe, weights)
+    if first or (chosen is None and is_sharded(trainer.network)):
+        result.model.eval()
+        said.append(f"sample: {sample_text(replace(prepared, checkpoint=result), recipe)!r}")
+    said += [f"note: {sentence}" for sentence in diagnose(list(_history(trainer.state.log_history)))]
+    for line in said if first else []:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def sample_room(prepared: Prepared, recipe: TrainingRecipe) -> int:
@@ -274,16 +274,6 @@ def sample_text(prepared: Prepared, recipe: TrainingRecipe) -> str:
     with torch.autocast(device.type, enabled=False):
         written = lm.generate(recipe.sample_prompt, length=sample_room(prepared, recipe), seed=recipe.seed)
     return recipe.sample_prompt + written.text
-
-
-def _say_how_it_went(
-    trainer: DiffusionTrainer, prepared: Prepared, recipe: TrainingRecipe, said: list[str], console: Console
-) -> None:
-    prepared.checkpoint.model.eval()
-    said = [*said, f"sample: {sample_text(prepared, recipe)!r}"]
-    said += [f"note: {sentence}" for sentence in diagnose(list(_history(trainer.state.log_history)))]
-    for line in said:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _history(logs: list[dict[str, Any]]) -> Iterator[dict[int, float]]:

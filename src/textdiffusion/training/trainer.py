@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.utils.data import Sampler
 from transformers.trainer import TRAINER_STATE_NAME
 
+from ..adapters import has_adapters, write_adapters
 from ..canvas import Canvas
 from ..corruptions import Corruption
 from ..denoisers import Denoiser
-from ..denoisers.adapt import denoiser_of
+from ..denoisers.adapt import denoiser_of, recompute_activations
 from ..denoisers.annealed import Annealed, openness
 from ..objectives import EndPosition, NextToken, Objective, Scores, Tunable
 from ..randomness import RowGenerator
@@ -27,6 +28,7 @@ from .filling import hide_fillers, is_end_step, shown_share
 from .levels import LevelMeter
 from .optimizers import OPTIMIZERS
 from .recipe import TrainingRecipe
+from .sharding import check_checkpoint, choose_layers, is_sharded, settle
 
 _PREFIX, _ROOM = 4, 6
 _EVALUATION = 2**40
@@ -52,12 +54,13 @@ class DiffusionTrainer(transformers.Trainer):
         corruption: Corruption,
         objective: Objective,
         ends: Sequence[int] = (),
-        writers: Sequence[Callable[[Path], None]] = (),
+        writers: Sequence[Callable[[Path | None], None]] = (),
         measured: Callable[[], AbstractContextManager[None]] = nullcontext,
         **kwargs: Any,
     ) -> None:
         """Besides transformers' own arguments, take what makes the loss, and `writers` of each checkpoint.
 
+        Every process calls them: the first with the folder, the others, which may hold parts, with None.
         Within `measured()` the network has the weights that are to be measured.
         `ends` are the ids that end a text or stand behind its end.
 
@@ -66,11 +69,21 @@ class DiffusionTrainer(transformers.Trainer):
         """
         objective.check(corruption)
         super().__init__(*args, **kwargs)
+        if self._recomputes:
+            recompute_activations(self.network)
+        if isinstance(self.network, transformers.PreTrainedModel):
+            choose_layers(self.accelerator, self.network)
         self.recipe, self.corruption, self.objective = recipe, corruption, objective.told(ends)
         self.end_objective = EndPosition(tuple(ends))
         self.writers, self.measured = writers, measured
         self.model_accepts_loss_kwargs = True  # the loss is already divided by the items of the whole batch
         self.meter = LevelMeter()
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """As transformers does, and then settle what it leaves open about shards."""
+        super().create_accelerator_and_postprocess()
+        self._recomputes = settle(self.accelerator, self.args)
+        self.is_fsdp_enabled = self.is_fsdp_enabled or self.accelerator.is_fsdp2
 
     @property
     def _rows_per_step(self) -> int:
@@ -178,18 +191,51 @@ class DiffusionTrainer(transformers.Trainer):
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
+    def whole_weights(self) -> dict[str, Tensor] | None:
+        """All weights, on the first process, where each holds a part of them; None where each has them all.
+
+        Every process has to ask.
+        """
+        if not is_sharded(self.network):
+            return None
+        gathered = self.accelerator.get_state_dict(self.network)
+        # Once each: what is tied was gathered under all its names.
+        once = {name for name, _ in [*self.network.named_parameters(), *self.network.named_buffers()]}
+        return {name: weight for name, weight in gathered.items() if name in once}
+
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Write the model, and what goes with it; in a checkpoint the Trainer's own state comes after it."""
-        super().save_model(output_dir, _internal_call)
+        """Write the model, and what goes with it; in a checkpoint the Trainer's own state comes after it.
+
+        A checkpoint is a whole model, in whatever form Accelerate was told to keep the shards.
+        """
+        folder = Path(str(output_dir or self.args.output_dir)) if self.args.should_save else None
+        weights = self.whole_weights()
+        if weights is None:
+            super().save_model(output_dir, _internal_call)
+        elif folder is not None:
+            self._save(str(folder), state_dict=weights)
         numbers = self._summed(self.meter).tolist()
-        if self.args.should_save:
-            folder = Path(str(output_dir or self.args.output_dir))
+        if folder is not None:
             (folder / REPORT_FILE).write_text(json.dumps(numbers), encoding="utf-8")
-            for write in self.writers:
-                write(folder)
+        for write in self.writers:
+            write(folder)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        if not has_adapters(self.network):
+            super()._save(output_dir, state_dict)
+        elif self.args.should_save:
+            folder = Path(str(output_dir or self.args.output_dir))
+            folder.mkdir(parents=True, exist_ok=True)
+            assert (
+                isinstance(self.network, transformers.PreTrainedModel) and self.processing_class is not None
+            )
+            write_adapters(self.network, folder, state_dict)
+            self.processing_class.save_pretrained(folder)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        check_checkpoint(Path(resume_from_checkpoint), is_sharded(self.network))
+        if not has_adapters(self.network):  # else they were read together with what they belong to
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
         saved = Path(resume_from_checkpoint) / REPORT_FILE
         if saved.is_file() and self.is_world_process_zero():
             self.meter = LevelMeter.of_numbers(json.loads(saved.read_text(encoding="utf-8")))

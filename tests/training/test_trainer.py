@@ -1,6 +1,7 @@
 """The loss of the Trainer against a naive one, in any micro-batches; what is never noised."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -266,6 +267,7 @@ def test_measuring_gives_the_same_every_time_whatever_the_batches(
         assert torch.equal(state, torch.get_rng_state())
     assert found[0] == pytest.approx(found[1], rel=1e-5)
     assert found[0]["eval_standard_error"] > 0.0
+    assert 0.0 < found[0]["eval_entropy"] < math.log(len(tokenizer))
 
 
 def test_measuring_nothing_is_allowed(recipe: Recipe, run: Run) -> None:

@@ -27,6 +27,7 @@ from .collate import FILLERS, IGNORED
 from .filling import hide_fillers, is_end_step, shown_share
 from .levels import LevelMeter
 from .optimizers import OPTIMIZERS
+from .overheard import Overheard
 from .recipe import TrainingRecipe
 from .sharding import check_checkpoint, choose_layers, is_sharded, settle
 
@@ -144,17 +145,20 @@ class DiffusionTrainer(transformers.Trainer):
         """
         self.network.eval()
         objective = self.objective.bound(self.corruption)
+        network = Overheard(denoiser_of(self.network), self.corruption)
         meter, parts = LevelMeter(), []
         # The loader draws from the stream that dropout reads.
         with self.measured(), torch.random.fork_rng(devices=[]):
             for number, inputs in enumerate(self.get_eval_dataloader()):
-                parts.append(self._measure(objective, self._prepare_inputs(inputs), number))
+                parts.append(self._measure(network, objective, self._prepare_inputs(inputs), number))
         if not parts:
             return {}
         table = torch.cat(parts)
         rows, moments = table.tensor_split([len(meter.sums)], dim=1)
         meter.add(rows)
         found = {**_mean_and_error(rows[:, 0], rows[:, 1]), **meter.report()}
+        nats, answers = self._summed(network.sums).tolist()
+        found |= {"entropy": nats / answers} if answers else {}
         if isinstance(self.objective, Tunable):
             choice = self.objective.choice(moments.double().sum(0))
             self.objective, found = self.objective.chosen(choice), {**found, **choice}
@@ -166,7 +170,7 @@ class DiffusionTrainer(transformers.Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the losses by noise level since the last report to a training report."""
         if "loss" in logs:
-            meter = LevelMeter.of_numbers(self._summed(self.meter).tolist())
+            meter = LevelMeter.of_numbers(self._summed(self.meter.numbers()).tolist())
             # Without a token since the last report all steps were on ends: then it is the Trainer's own.
             loss = meter.mean_loss if meter.tokens else logs["loss"]
             logs = {**logs, "loss": loss, **meter.report()}
@@ -214,7 +218,7 @@ class DiffusionTrainer(transformers.Trainer):
             super().save_model(output_dir, _internal_call)
         elif folder is not None:
             self._save(str(folder), state_dict=weights)
-        numbers = self._summed(self.meter).tolist()
+        numbers = self._summed(self.meter.numbers()).tolist()
         if folder is not None:
             (folder / REPORT_FILE).write_text(json.dumps(numbers), encoding="utf-8")
         for write in self.writers:
@@ -248,13 +252,15 @@ class DiffusionTrainer(transformers.Trainer):
             return None
         return RowOrder(len(rows), self._rows_per_step, self.recipe.seed, lambda: int(self.state.epoch or 0))
 
-    def _measure(self, objective: Objective, inputs: dict[str, Any], number: int) -> Tensor:
+    def _measure(
+        self, network: Denoiser, objective: Objective, inputs: dict[str, Any], number: int
+    ) -> Tensor:
         """The meter's numbers of each row of all processes, and the moments that the objective asks for."""
         place = (number * self.args.world_size + self.args.process_index) * self.recipe.batch_size
         total = len(self.eval_dataset)  # type: ignore[arg-type]
         inputs["draws"] = self._draws(_EVALUATION, place, total, inputs["input_ids"])
         hide_fillers(inputs, 1.0 if objective.fills else self.recipe.pad_share)
-        scores, canvas = self._scores(denoiser_of(self.network), objective, inputs), _canvas(inputs)
+        scores, canvas = self._scores(network, objective, inputs), _canvas(inputs)
         rows = LevelMeter.rows(scores, canvas.editable)
         if isinstance(self.objective, Tunable):
             rows = torch.cat([rows, self.objective.moments(scores, canvas)], dim=1)
@@ -269,9 +275,9 @@ class DiffusionTrainer(transformers.Trainer):
             choice = {name.removeprefix("eval_"): value for name, value in measured[-1].items()}
             self.objective = self.objective.chosen(choice)
 
-    def _summed(self, meter: LevelMeter) -> Tensor:
-        """The numbers of a meter, those of all processes added."""
-        numbers = meter.numbers().to(self.args.device)
+    def _summed(self, numbers: Tensor) -> Tensor:
+        """Numbers of this process, those of all processes added."""
+        numbers = numbers.to(self.args.device)
         return self.accelerator.reduce(numbers, "sum") if self.args.world_size > 1 else numbers
 
     def _scores(self, denoiser: Denoiser, objective: Objective, inputs: dict[str, Any]) -> Scores:

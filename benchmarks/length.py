@@ -2,8 +2,8 @@
 
 For each seed a model is trained on packed text, as the recipe `quick` has it, and from it the contestants go
 on with equally many steps on rows of one text each: with nothing behind the end, with padding, with padding
-and a share of steps on the question where the text ends, and with the end again. A linear head is fitted to
-the second. What is trained and what is measured is kept in `--runs` and not done again; an interrupted run
+and a share of steps on the question where the text ends, and with the end again. Each kind of head is fitted
+to the second. What is trained and what is measured is kept in `--runs` and not done again; an interrupted run
 goes on where it stopped.
 
 python benchmarks/length.py --data STORIES --save docs/results/length.md
@@ -25,6 +25,7 @@ from textdiffusion.cli.length import fit
 from textdiffusion.data.prompted import read_prompted
 from textdiffusion.data.sources import available_splits
 from textdiffusion.evaluation.length import STUDIES, Row, Subject, examples_of
+from textdiffusion.lengths.heads import LENGTH_HEADS
 
 READ = ("end", "rooms", "unmasked")
 """Studies of single calls, on all texts."""
@@ -32,7 +33,8 @@ WRITTEN = ("quarters", "until-end", "saving")
 """Studies for which texts are written, on fewer."""
 FAST = {"sampler": "confidence", "tokens_per_step": 4, "temperature": 0.0}
 BEFORE, PADDED, ASKED, ENDED = "texts alone", "then padding", "then padding, ends asked", "then the end again"
-HEAD = f"{PADDED}, linear head"
+HEADS = {f"{PADDED}, {kind} head": kind for kind in LENGTH_HEADS}
+"""Contestants whose network is that of another, which they read otherwise."""
 Found = dict[str, list[list[Row]]]
 """The rows of each contestant, seed by seed."""
 
@@ -53,8 +55,8 @@ def main(
     data: str,
     runs: Path = Path("runs/length"),
     seeds: tuple[int, ...] = (0, 1, 2),
-    steps: int = 1000,
-    more: int = 600,
+    steps: int = 500,
+    more: int = 250,
     length: int = 256,
     given: int = 16,
     limit: int = 400,
@@ -69,7 +71,7 @@ def main(
     found: Found = {}
     for seed in seeds:
         for name, folder in trained(data, runs, seed, steps, more, length, given, fit_steps).items():
-            rows = measured(data, folder, given, limit, written)
+            rows = measured(data, folder, given, limit, 0 if name in HEADS else written)
             found.setdefault(name, []).append(rows)
             print(name, seed, "done", flush=True)
     command = (
@@ -91,7 +93,7 @@ def trained(
     data: str, runs: Path, seed: int, steps: int, more: int, length: int, given: int, fit_steps: int
 ) -> dict[str, Path]:
     """The folders of the contestants of one seed; those that are not there yet are trained."""
-    shared = {"data": data, "length": length, "batch_size": 8, "eval_every": 0, "eval_rows": 64}
+    shared = {"data": data, "length": length, "batch_size": 8, "eval_every": 0, "eval_rows": 0}
     trunk = runs / f"trunk-{seed}"
     train_to(trunk, {**shared, **tokenizer_of(runs), "steps": steps, "seed": seed})
     if not tokenizer_of(runs):
@@ -101,24 +103,26 @@ def trained(
     for name, changes in branches(more).items():
         found[name] = runs / f"{name.replace(',', '').replace(' ', '-')}-{seed}"
         train_to(found[name], {**onward, **changes})
-    found[HEAD] = runs / f"head-{seed}"
-    if not (found[HEAD] / "diffusion.json").exists():
-        words = ["--model", str(found[PADDED]), "--output", str(found[HEAD]), "--data", data]
-        fit.run("fit", [*words, "--steps", str(fit_steps), "--given", str(given), "--seed", str(seed)])
+    for name, kind in HEADS.items():
+        found[name] = runs / f"head-{kind}-{seed}"
+        if not (found[name] / "diffusion.json").exists():
+            words = ["--model", str(found[PADDED]), "--output", str(found[name]), "--data", data]
+            words += ["--head", kind, "--steps", str(fit_steps)]
+            fit.run("fit", [*words, "--given", str(given), "--seed", str(seed)])
     return found
 
 
 def measured(data: str, folder: Path, given: int, limit: int, written: int) -> list[Row]:
-    """The rows of all studies of a model; kept beside it."""
+    """The rows of all studies of a model, kept beside it; of the rooms alone where none are to be written."""
     kept = folder / f"length-{given}-{limit}-{written}.jsonl"
     if not kept.exists():
         lm = td.load(str(folder), device="cpu", dtype="float32")
-        few, many = (_subject(lm, data, given, count) for count in (written, limit))
+        todo = {limit: READ, written: WRITTEN} if written else {limit: ("rooms",)}
         rows = [
             row
-            for names, subject in ((READ, many), (WRITTEN, few))
+            for count, names in todo.items()
             for name in names
-            for row in STUDIES[name](subject)
+            for row in STUDIES[name](_subject(lm, data, given, count))
         ]
         part = kept.with_suffix(".part")
         part.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
@@ -183,7 +187,7 @@ def _rooms(found: Found) -> list[str]:
         readers = {(row["reader"], row["quantile"]): 0 for row in by_seed[0] if row["study"] == "rooms"}
         for reader, quantile in readers:
             constant = reader.startswith("constant")
-            if (constant and model is not BEFORE) or (model is HEAD and reader == "end"):
+            if (constant and model is not BEFORE) or (model in HEADS and reader == "end"):
                 continue
             picks = [
                 _of("rooms", name, lambda row, k=(reader, quantile): (row["reader"], row["quantile"]) == k)
@@ -211,7 +215,7 @@ def _of(study: str, name: str, which: Callable[[Row], bool] = lambda row: True) 
 def _table(found: Found, columns: Mapping[str, Pick]) -> str:
     lines = [f"| | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
     for model, by_seed in found.items():
-        if model is not HEAD:  # which is the same network
+        if model not in HEADS:
             lines.append(f"| {model} | {' | '.join(_cell(pick, by_seed) for pick in columns.values())} |")
     return "\n".join(lines)
 

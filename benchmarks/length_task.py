@@ -3,7 +3,7 @@
 The task is to say the first or the second of two words as many times as asked: "cat sun 3 second" is answered
 by "sun sun sun". For each seed a small model is trained on it (minutes on one core), with rows that are
 filled up behind their ends. Then the same unseen prompts are answered on the whole canvas and on one that is
-cut to the length read at the first look, by turns. What is trained is kept in `--runs` and not trained again.
+cut to the length read at the first look, by turns, at once and in blocks from left to right. What is trained is kept in `--runs` and not trained again.
 
 python benchmarks/length_task.py --save docs/results/length-task.md
 """
@@ -14,7 +14,7 @@ import random
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import permutations
+from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,19 @@ RECIPE: dict[str, Any] = {
     "eval_rows": 64,
 }
 FAST: dict[str, Any] = {"sampler": "confidence", "tokens_per_step": 4, "temperature": 0.0}
+WAYS: dict[str, dict[str, Any]] = {
+    "at once": FAST,
+    "blocks of 32": {**FAST, "block_size": 32},
+    "at once, all above .9": {**FAST, "sampler": "threshold", "tokens_per_step": 1, "threshold": 0.9},
+}
+"""How the answers are written."""
 COLUMNS = (
     "exact_full",
     "exact_auto",
-    "equal",
+    "gained",
     "read_full",
     "read_auto",
+    "saved",
     "calls_full",
     "calls_auto",
     "seconds_ratio",
@@ -67,14 +74,14 @@ def main(
     steps: int = 1500,
     length: int = 128,
     end_share: float = 0.1,
-    quantiles: tuple[float, ...] = (0.5, 0.9, 0.99),
+    quantiles: tuple[float, ...] = (0.9, 0.99),
     limit: int = 160,
     batch: int = 8,
     save: Path | None = None,
 ) -> None:
     """Train what is missing, answer `limit` unseen prompts both ways, and write the table."""
     data = corpus(runs / "data")
-    found: dict[float, list[Row]] = {}
+    found: dict[tuple[str, float], list[Row]] = {}
     answers = list[int]()
     for seed in seeds:
         folder = runs / f"model-{steps}-{length}-{end_share:g}-{seed}"
@@ -82,11 +89,11 @@ def main(
         train_to(folder, {**RECIPE, **given})
         subject = _subject(td.load(str(folder), device="cpu", dtype="float32"), data, limit, batch, seed)
         answers += [len(example.rest) for example in subject.examples]
-        for quantile in quantiles:
-            decoding = replace(subject.decoding, end_quantile=quantile)
+        for way, quantile in product(WAYS, quantiles):
+            decoding = subject.lm.decoding(None, {**WAYS[way], "end_quantile": quantile})
             (row,) = STUDIES["saving"](replace(subject, decoding=decoding))
-            found.setdefault(quantile, []).append(row)
-            print(seed, quantile, row, flush=True)
+            found.setdefault((way, quantile), []).append({**row, **_against(row)})
+            print(seed, way, quantile, row, flush=True)
     command = (
         f"python benchmarks/length_task.py --seeds {' '.join(map(str, seeds))} --steps {steps} "
         f"--length {length} --end-share {end_share:g} --quantiles {' '.join(map(str, quantiles))} "
@@ -132,11 +139,19 @@ def _subject(lm: td.DiffusionLM, data: Path, limit: int, batch: int, seed: int) 
     return Subject(lm, examples, [], lm.decoding(None, dict(FAST)), seed, batch)
 
 
-def _table(found: dict[float, list[Row]]) -> str:
-    lines = [f"| quantile | {' | '.join(COLUMNS)} |", "|---|" + "---|" * len(COLUMNS)]
-    for quantile, rows in found.items():
+def _against(row: Row) -> Row:
+    """What reading the length first gains in exact answers, and the share of the tokens that it saves."""
+    return {
+        "gained": row["exact_auto"] - row["exact_full"],
+        "saved": 1.0 - row["read_auto"] / row["read_full"],
+    }
+
+
+def _table(found: dict[tuple[str, float], list[Row]]) -> str:
+    lines = [f"| written | quantile | {' | '.join(COLUMNS)} |", "|---|---|" + "---|" * len(COLUMNS)]
+    for (way, quantile), rows in found.items():
         shown = " | ".join(_mean([row[name] for row in rows]) for name in COLUMNS)
-        lines.append(f"| {quantile:g} | {shown} |")
+        lines.append(f"| {way} | {quantile:g} | {shown} |")
     return "\n".join(lines)
 
 

@@ -3,7 +3,8 @@
 The task is to say the first or the second of two words as many times as asked: "cat sun 3 second" is answered
 by "sun sun sun". For each seed a small model is trained on it (minutes on one core), with rows that are
 filled up behind their ends. Then the same unseen prompts are answered on the whole canvas and on one that is
-cut to the length read at the first look, by turns, at once and in blocks from left to right. What is trained is kept in `--runs` and not trained again.
+cut to the length read at the first look, by turns, at once and in blocks from left to right. What is trained
+is kept in `--runs` and not trained again.
 
 python benchmarks/length_task.py --save docs/results/length-task.md
 """

@@ -2,15 +2,12 @@
 
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
-from html import unescape
 from pathlib import Path
 from typing import Any
 
-import pytest
+from browsing import run_in_browser
 
 from textdiffusion.views.html import page, save_html
 from textdiffusion.views.trace import Trace
@@ -25,9 +22,7 @@ EVIL = [
     "<img src=x>",
 ]
 
-ROBOT = """<script>{
-const said = [], say = text => said.push(text);
-const press = key => document.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+ROBOT = """
 const step = () => document.getElementById("status").textContent;
 const text = () => document.getElementById("text").textContent;
 press("Home"); say(step()); say(text());
@@ -43,8 +38,7 @@ last.dispatchEvent(new MouseEvent("click", { bubbles: true }));
 say(document.getElementById("tip").textContent);
 press(" "); say(document.getElementById("play").textContent); say(step());
 press(" "); say(document.getElementById("play").textContent);
-document.documentElement.dataset.said = JSON.stringify(said);
-}</script></body>"""
+"""
 
 
 def embedded(html: str) -> dict[str, Any]:
@@ -117,29 +111,8 @@ def test_text_is_there_without_script(trace: Trace) -> None:
     assert "It read all day, condensing words." in noscript
 
 
-def browser() -> str:
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("no Chromium on this machine")
-    return found
-
-
-def run_in_browser(html: str, folder: Path) -> list[str]:
-    (folder / "page.html").write_text(html.replace("</body>", ROBOT), "utf-8")
-    quiet = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-dev-shm-usage"
-    alone = "--disable-background-networking --disable-component-update --disable-sync"
-    profile = f"--user-data-dir={folder / 'profile'}"
-    command = [browser(), *quiet.split(), *alone.split(), profile, "--dump-dom", f"file://{folder}/page.html"]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    found = re.search(r'data-said="([^"]*)"', dom)
-    assert found, dom[-2000:]
-    said: list[str] = json.loads(unescape(found[1]))
-    return said
-
-
 def test_page_moves_in_a_browser(trace: Trace, tmp_path: Path) -> None:
-    assert run_in_browser(page(trace), tmp_path) == [
+    assert run_in_browser(page(trace), ROBOT, tmp_path) == [
         "Step 0 / 5",
         "Once upon a time" + " __" * 15,
         "Step 1 / 5",
@@ -157,5 +130,5 @@ def test_page_moves_in_a_browser(trace: Trace, tmp_path: Path) -> None:
 
 
 def test_hostile_text_does_nothing_in_a_browser(make_trace: MakeTrace, tmp_path: Path) -> None:
-    said = run_in_browser(page(make_trace(EVIL, 0)), tmp_path)
+    said = run_in_browser(page(make_trace(EVIL, 0)), ROBOT, tmp_path)
     assert said[6] == "".join(EVIL)

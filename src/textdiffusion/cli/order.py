@@ -82,14 +82,19 @@ def parser_for(
     parser = Parser(prog, f"{about} {takes} is asked for or read from a pipe when left out.", takes=takes)
     for cls in (*others, Order):
         parser.add_fields(cls)
+    add_decoding(parser, argv)
+    return parser
+
+
+def add_decoding(parser: Parser, argv: Sequence[str]) -> None:
+    """Add flags for the settings of a decoding; a sampler named in `argv` adds its own."""
     parser.add_fields(Decoding, title="decoding", skip={"settings"})
-    sampler = _sampler_in(prog, argv)
+    sampler = _sampler_in(parser.prog, argv)
     rows = {} if sampler is None else setting_fields(SAMPLERS[sampler].sampler)
     if rows:
         group = parser.add_argument_group(f"settings of the sampler {sampler}")
         for name, (cls, value) in rows.items():
             parser.add_setting(group, cls, name, value)
-    return parser
 
 
 def read_order(
@@ -100,7 +105,7 @@ def read_order(
     Raises:
         UnknownNameError, SettingsError, DataError: something in it cannot work.
     """
-    given = parser.read(argv, elsewhere=_settings_elsewhere())
+    given = parser.read(argv, elsewhere=settings_elsewhere())
     mine = {name for cls in others for name in own(cls, given)} | {TEXT}
     orders = own(Order, given)
     options = {name: value for name, value in given.items() if name not in mine and name not in orders}
@@ -126,8 +131,8 @@ def _sampler_in(prog: str, argv: Sequence[str]) -> str | None:
     return sampler
 
 
-def _settings_elsewhere() -> Mapping[str, str]:
-    """Which flags are settings of which samplers."""
+def settings_elsewhere() -> Mapping[str, str]:
+    """A hint for each flag that is a setting of some sampler: of which."""
     homes: dict[str, list[str]] = {}
     for name, recipe in SAMPLERS.items():
         for setting in setting_fields(recipe.sampler):

@@ -46,7 +46,7 @@ def write(order: Order, options: dict[str, Any], make_task: Callable[[DiffusionL
         given = {name: value for name, value in named.items() if value is not None}
         lm = load(**given, compile=order.compile)
     task = make_task(lm, lm.decoding(None, options))
-    readers = [_reader(lm, task, row) for row in range(order.num_samples)]
+    readers = [reader_for(lm, task, row) for row in range(order.num_samples)]
     out = notes if order.json else Console(highlight=False)
     frames = _watched(lm.stream(task), readers, out, order) if order.watch else lm.stream(task)
     # A generation may be long: only the last frame is needed where nothing is saved.
@@ -71,7 +71,8 @@ def as_json(text: Generation, model: str) -> str:
     return json.dumps(plain, ensure_ascii=not unicode)
 
 
-def _reader(lm: DiffusionLM, task: Task, row: int) -> TextReader:
+def reader_for(lm: DiffusionLM, task: Task, row: int) -> TextReader:
+    """What reads text `row` of the task out of its frames, up to its end."""
     canvas, text_format = task.canvas, lm.format
 
     def until_end(ids: Sequence[int]) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ..errors import DataError, SettingsError
 from .cells import Cell, Kind
+from .files import writer_for
 from .painting import Drawing
 from .trace import Trace
 
@@ -46,8 +46,4 @@ def saver_for(path: Path) -> Saver:
         SettingsError: nothing is written in files of that ending.
         DataError: the folder does not exist.
     """
-    if path.suffix.lower() not in SAVERS:
-        raise SettingsError(f"Cannot save {path.name!r}: the file must end in {', '.join(SAVERS)}.")
-    if not path.parent.is_dir():
-        raise DataError(f"There is no folder {path.parent} to save {path.name} in; make it first.")
-    return SAVERS[path.suffix.lower()]
+    return writer_for(path, SAVERS)

@@ -1,5 +1,6 @@
 """An animation: one picture per step."""
 
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from .painting import (
 )
 from .trace import Trace
 
-_LEGEND_SIZE = 14
+LEGEND_SIZE = 14
+"""Pixels of the letters that say what the colours mean."""
 
 
 def panels_of(trace: Trace) -> list[Panel]:
@@ -40,7 +42,7 @@ def pictures(trace: Trace, drawing: Drawing) -> list[Image.Image]:
     """
     panels = panels_of(trace)
     files = chain_for(panels, drawing.font_path)
-    title_fonts, small = FontChain(files, drawing.font_size), FontChain(files, _LEGEND_SIZE)
+    title_fonts, small = FontChain(files, drawing.font_size), FontChain(files, LEGEND_SIZE)
     legend_top = drawing.height - small.line_height - 12
     box = Box(MARGIN, 14, drawing.width - 2 * MARGIN, legend_top - 14 - 8)
     room = box.height - head_height(title_fonts)
@@ -61,9 +63,16 @@ def save_gif(trace: Trace, path: Path, drawing: Drawing) -> None:
     Raises:
         DataError: no font has a character of the finished text, or the folder is not writable.
     """
-    first, *others = pictures(trace, drawing)
+    write_gif(pictures(trace, drawing), drawing.milliseconds, path)
+
+
+def write_gif(images: Sequence[Image.Image], milliseconds: int | list[int], path: Path) -> None:
+    """Write pictures, each shown for so long, or for its own time, as an animation without end.
+
+    Raises:
+        DataError: the folder is not writable.
+    """
+    first, *others = images
     buffer = BytesIO()
-    first.save(
-        buffer, "GIF", save_all=True, append_images=others, duration=drawing.milliseconds, loop=0, disposal=1
-    )
+    first.save(buffer, "GIF", save_all=True, append_images=others, duration=milliseconds, loop=0, disposal=1)
     write_whole(path, buffer.getvalue())

@@ -1,6 +1,7 @@
 """One web page that shows a text step by step, complete in itself."""
 
 import json
+from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -16,21 +17,12 @@ _KINDS: tuple[Kind, ...] = ("prompt", "mask", "new", "settled")
 
 def page(trace: Trace) -> str:
     """The page as text; it loads nothing from anywhere."""
-    template = files(__package__).joinpath("viewer.html").read_text(encoding="utf-8")
     parts = {
         "@TITLE@": escape(f"{trace.model}, {trace.sampler}"),
         "@TEXT@": escape(visible(trace.text)),
-        "@TRACE@": _embedded(_changes(trace)),
+        "@TRACE@": embedded(changes(trace)),
     }
-    # One pass over the template, so that text that looks like a slot is never filled.
-    for slot in parts:
-        assert template.count(slot) == 1, f"viewer.html needs {slot} once"
-    order = sorted(parts, key=template.index)
-    pieces, rest = [], template
-    for slot in order:
-        before, rest = rest.split(slot)
-        pieces += [before, parts[slot]]
-    return "".join([*pieces, rest])
+    return filled("viewer.html", parts)
 
 
 def save_html(trace: Trace, path: Path) -> None:
@@ -42,8 +34,22 @@ def save_html(trace: Trace, path: Path) -> None:
     write_whole(path, page(trace).encode())
 
 
-def _changes(trace: Trace) -> dict[str, Any]:
-    """What the page needs; of each frame only the cells that differ from the frame before."""
+def filled(template: str, parts: Mapping[str, str]) -> str:
+    """The template of that name with `parts`, and the style and script that all pages share, in its slots."""
+    text = _read(template)
+    every = {"@STYLE@": _read("page.css"), "@CELLS@": _read("cells.js"), **parts}
+    for slot in every:
+        assert text.count(slot) == 1, f"{template} needs {slot} once"
+    # One pass over the template, so that text that looks like a slot is never filled.
+    pieces, rest = [], text
+    for slot in sorted(every, key=text.index):
+        before, rest = rest.split(slot)
+        pieces += [before, every[slot]]
+    return "".join([*pieces, rest])
+
+
+def changes(trace: Trace) -> dict[str, Any]:
+    """What a page needs of a text; of each frame only the cells that differ from the frame before."""
     table: dict[str, int] = {}
     frames = []
     before: list[tuple[Cell, int | None]] = []
@@ -68,9 +74,13 @@ def _changes(trace: Trace) -> dict[str, Any]:
     }
 
 
-def _embedded(value: Any) -> str:
+def embedded(value: Any) -> str:
     """JSON that may stand inside a script element: no tag can begin in it, and no line ends in it."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
+
+
+def _read(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8").removesuffix("\n")

@@ -29,6 +29,8 @@ _LEGEND: tuple[tuple[str, Kind], ...] = (
     ("written in this step", "new"),
     ("written before", "settled"),
 )
+LEGEND_TEXT = "".join(text for text, _ in _LEGEND)
+"""What the legend says, for the choice of fonts."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,15 @@ def paint(image: Image.Image, box: Box, panel: Panel, *, title_fonts: FontChain,
     room = (box.top + box.height - top) // fonts.line_height
     for number, line in enumerate(_cut(wrap(panel.cells, box.width, fonts.measure), room)):
         _paint_line(draw, box.left, top + number * fonts.line_height, line, fonts)
+
+
+def paint_words(image: Image.Image, left: int, top: int, text: str, fonts: FontChain, *, width: int) -> None:
+    """Paint one line of plain words, cut with an ellipsis where it is wider than `width` pixels."""
+    shown, rest = text, text
+    while fonts.measure(shown) > width and rest:
+        rest = rest[:-1]
+        shown = rest.rstrip() + "..."
+    _write(ImageDraw.Draw(image), left, top + fonts.ascent, shown, TITLE, fonts)
 
 
 def head_height(title_fonts: FontChain) -> int:

@@ -7,7 +7,14 @@ from ..commands import Command, dispatch
 
 EXPERIMENTS: Registry[Command] = Registry(
     "experiment",
-    {"masking": Command("textdiffusion.cli.explore.masking", "See what stays visible at each noise level.")},
+    {
+        "masking": Command(
+            "textdiffusion.cli.explore.masking", "See what stays visible at each noise level."
+        ),
+        "schedules": Command("textdiffusion.cli.explore.schedules", "Compare what the step grids write."),
+        "sampling": Command("textdiffusion.cli.explore.sampling", "Compare greedy, top-k and nucleus."),
+        "temperature": Command("textdiffusion.cli.explore.temperature", "Compare three temperatures."),
+    },
 )
 
 

@@ -117,10 +117,10 @@ def measured(data: str, folder: Path, given: int, limit: int, written: int) -> l
     kept = folder / f"length-{given}-{limit}-{written}.jsonl"
     if not kept.exists():
         lm = td.load(str(folder), device="cpu", dtype="float32")
-        todo = {limit: READ, written: WRITTEN} if written else {limit: ("rooms",)}
+        wanted = {limit: READ, written: WRITTEN} if written else {limit: ("rooms",)}
         rows = [
             row
-            for count, names in todo.items()
+            for count, names in wanted.items()
             for name in names
             for row in STUDIES[name](_subject(lm, data, given, count))
         ]

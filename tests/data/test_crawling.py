@@ -10,7 +10,7 @@ import pytest
 from poetry_site import FOLDER, PoetrySite, Reply, html, index, moved, poet, serving
 
 from textdiffusion.data.crawling import CrawlReport, Limits, Manners, Site, crawl, find_site
-from textdiffusion.data.crawling.crawl import MOST_FAILURES
+from textdiffusion.data.crawling.crawler import MOST_FAILURES
 from textdiffusion.errors import DataError, SettingsError
 
 QUICK = Manners(delay=0.0, timeout=5.0, retries=2, backoff=0.0)
@@ -125,8 +125,8 @@ def test_another_site_in_utf_8(site: PoetrySite, tmp_path: Path) -> None:
     """Described by a file: titles are headings, poems lie in a division of a class."""
     page = (
         "<html><body><h1>Emily Dickinson</h1><h2>I</h2><div class='note'>1890</div>"
-        "<div class='verse big'>Hope is the thing<br/>with feathers&mdash;<br><br>That perches in&nbsp;the soul"
-        "</div><h2>No lines</h2><hr></body>"
+        "<div class='verse big'>Hope is the thing<br/>with feathers&mdash;<br><br>That perches"
+        " in&nbsp;the soul</div><h2>No lines</h2><hr></body>"
     )
     site.pages["/poets/"] = html('<a href="/poets/dickinson/">E. D.</a>', "utf-8")
     site.pages["/poets/dickinson/"] = html(page, "utf-8", **{"Content-Type": "text/html; charset=UTF-8"})

@@ -1,6 +1,7 @@
 """What lies beside a file or folder until it is whole: for one process at a time, with errors of one line."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,3 +52,14 @@ def disk_errors(output: Path) -> Iterator[None]:
             f"cannot write {output}: {error.strerror or error}; make room or choose a folder that is "
             "writable, and run the same command with --resume."
         ) from error
+
+
+def write_whole(path: Path, pieces: Iterable[str]) -> None:
+    """Write a file of text whole or not at all."""
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            file.writelines(pieces)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

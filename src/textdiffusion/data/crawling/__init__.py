@@ -1,6 +1,6 @@
 """Poems from a site of an index and pages of authors: politely, and whole after any interruption."""
 
-from .crawl import CrawlReport, Limits, crawl
+from .crawler import CrawlReport, Limits, crawl
 from .pages import Manners
 from .site import PoemShape, Site, find_site
 

@@ -28,6 +28,8 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     slow: float = 0.0
     """Seconds before it answers."""
+    drip: float = 0.0
+    """Seconds after each byte."""
     lacking: int = 0
     """Bytes that are promised and never come."""
 
@@ -114,7 +116,9 @@ def serving() -> Iterator[PoetrySite]:
                 if "Content-Length" not in reply.headers:
                     self.send_header("Content-Length", str(len(reply.body) + reply.lacking))
                 self.end_headers()
-                self.wfile.write(reply.body)
+                for piece in [reply.body] if not reply.drip else [bytes([byte]) for byte in reply.body]:
+                    self.wfile.write(piece)
+                    time.sleep(reply.drip)
             except OSError:
                 pass  # the crawler has gone
             self.close_connection = True

@@ -227,10 +227,13 @@ def test_a_site_that_asks_for_too_long_a_pause(site: PoetrySite, tmp_path: Path)
     assert not pauses and site.counts()["xuzhimo.htm"] == 2
 
 
-def test_slow_pages(site: PoetrySite, tmp_path: Path) -> None:
-    site.add(xuzhimo=Reply(b"<p>", slow=1.0))
-    report, poems = collect(site, tmp_path, manners=replace(QUICK, timeout=0.2, retries=0))
-    assert titles(poems) == ["也许", "死水"] and report.skipped == {"failed": 1}
+def test_slow_pages(site: PoetrySite, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One that does not answer in time, and one that keeps the line busy byte by byte."""
+    links = [(f"{name}.htm", name) for name in ("silent", "dripping", "wenyiduo")]
+    site.add(index=index(*links), silent=Reply(b"<p>", slow=0.5), dripping=Reply(b"<br>" * 100, drip=0.05))
+    report, poems = collect(site, tmp_path, manners=replace(QUICK, timeout=0.1, retries=0))
+    assert titles(poems) == ["也许", "死水"] and report.skipped == {"failed": 2}
+    assert "dripping.htm: failed (it comes too slowly)" in caplog.text
 
 
 def test_a_site_that_goes_down(site: PoetrySite, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_card(poems: Path) -> None:
     }
     assert "| train | 5 | 3 | 15 |\n| test | 2 | 0 | 2 |" in plan.card
     assert "Source: https://poems.example.org" in plan.card
-    assert "Fields: `content`, `title`, `author`, `text`." in plan.card
+    assert "Fields: `title`, `author`, `content`, `text`." in plan.card
     assert "## Cleaning of raw.jsonl" in plan.card and "| links | 5 | 0 | 0 | Addresses of pages" in plan.card
 
 
@@ -105,6 +105,22 @@ def test_upload(poems: Path) -> None:
     assert uploaded["allow_patterns"] == ["README.md", "part [[]1].txt", *NAMES[1:]]
     assert (uploaded["folder_path"], uploaded["repo_type"]) == (poems, "dataset")
     assert (poems / "README.md").read_text("utf-8") == plan.card
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_published_folder_loads(poems: Path, tmp_path: Path) -> None:
+    """By its card, as from the Hub; columns that only a later row has are no trouble."""
+    import datasets
+
+    raw = tmp_path / "raw.jsonl"
+    rows = [{"title": f"题{n}", "content": f"第{n}行"} for n in range(3)]
+    rows.append({"title": "沸热\r\n序", "content": "行"})
+    raw.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    clean(str(raw), tmp_path / "new" / "poems-train.jsonl")
+    publish(plan_publication(tmp_path / "new", "someone/poems", ABOUT), hub=FakeHub())
+    loaded = datasets.load_dataset(str(tmp_path / "new"), cache_dir=str(tmp_path / "cache"))
+    assert list(loaded) == ["train"] and loaded["train"].column_names == ["title", "content", "epigraph"]
+    assert loaded["train"]["epigraph"][:] == [None, None, None, "序"]
 
 
 def test_a_card_that_is_there_is_kept(poems: Path) -> None:

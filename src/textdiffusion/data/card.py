@@ -58,7 +58,7 @@ def figures_of(folder: Path) -> tuple[SplitFigures, ...]:
             for row in read_rows(str(file), Cleaning(rules=())):
                 documents += 1
                 characters += len(row.document.text)
-                fields |= dict.fromkeys((row.text_field, *row.document.fields))
+                fields |= dict.fromkeys((*row.columns, row.text_field))
                 if author := row.document.fields.get("author"):
                     authors.add(str(author))
         names = tuple(file.relative_to(folder).as_posix() for file in files)

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import DataError, SettingsError
 from ..settings import from_mapping, read_mapping, to_mapping
@@ -68,8 +69,8 @@ class Cleaning:
 def clean(source: str, output: Path, cleaning: Cleaning | None = None) -> CleaningReport:
     """Write the documents of a source as JSON lines, cleaned, and a report of what each rule did.
 
-    The other columns of JSON lines stay; of other kinds of files the text alone is taken. Both files appear
-    when they are whole.
+    The other columns of JSON lines stay, and each row gets all of them; of other kinds of files the text
+    alone is taken. Both files appear when they are whole.
 
     Raises:
         DataError: there is nothing to read, nothing is left of it, or it cannot be written.
@@ -85,7 +86,7 @@ def clean(source: str, output: Path, cleaning: Cleaning | None = None) -> Cleani
     lines, totals = _cleaned(read_rows(source, cleaning), counts), _Totals()
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(output, (_line(row) for row in totals.watch(lines)))
+        _write_rows(output, totals.watch(lines), totals.columns)
         report = CleaningReport(
             source,
             counts[0].read if counts else totals.kept,
@@ -123,6 +124,8 @@ class Row:
 
     document: Document
     text_field: str
+    columns: Sequence[str] = ()
+    """In their order in the source, the text among them."""
 
 
 def read_rows(source: str, cleaning: Cleaning) -> Iterator[Row]:
@@ -151,7 +154,11 @@ def read_rows(source: str, cleaning: Cleaning) -> Iterator[Row]:
         text = row[wanted]
         if not isinstance(text, str | None):
             raise DataError(f"{where}: field {wanted!r} holds {type(text).__name__}, not text; name another.")
-        yield Row(Document(text or "", {key: value for key, value in row.items() if key != wanted}), wanted)
+        yield Row(
+            Document(text or "", {key: value for key, value in row.items() if key != wanted}),
+            wanted,
+            list(row),
+        )
 
 
 @dataclass
@@ -187,11 +194,14 @@ class _Counted:
 class _Totals:
     kept: int = 0
     characters: int = 0
+    columns: dict[str, None] = field(default_factory=dict)
+    """In the order of the source, and then those that rules have added."""
 
     def watch(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Count what goes by; nothing at all is an error."""
         for row in rows:
             self.kept += 1
+            self.columns |= dict.fromkeys([*row.columns, row.text_field, *row.document.fields])
             self.characters += len(row.document.text)
             yield row
         if not self.kept:
@@ -203,13 +213,25 @@ def _cleaned(rows: Iterable[Row], counts: Sequence[_Counted]) -> Iterator[Row]:
         documents: Sequence[Document] = [row.document]
         for counted in counts:
             documents = [after for document in documents for after in counted.apply(document)]
-        yield from (Row(document, row.text_field) for document in documents)
+        yield from (replace(row, document=document) for document in documents)
 
 
-def _line(row: Row) -> str:
-    """A row as JSON, the text behind the other columns that were there before it."""
-    fields = {**row.document.fields, row.text_field: row.document.text}
-    return json.dumps(fields, ensure_ascii=False) + "\n"
+def _write_rows(output: Path, rows: Iterable[Row], columns: Mapping[str, None]) -> None:
+    """Write rows as JSON lines that all have all columns, which are known when the last row has come."""
+    draft = output.with_name(f".{output.name}.rows")
+    try:
+        write_whole(
+            draft, (_line({**row.document.fields, row.text_field: row.document.text}) for row in rows)
+        )
+        with draft.open(encoding="utf-8", newline="\n") as lines:
+            found = (json.loads(line) for line in lines)
+            write_whole(output, (_line({name: row.get(name) for name in columns}) for row in found))
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"
 
 
 def _write_report(output: Path, report: CleaningReport) -> None:

@@ -24,7 +24,9 @@ class Work:
 
 def run(prog: str, argv: Sequence[str]) -> int:
     """Find the terms of the poems that `argv` names."""
-    about = "Find terms of imagery: the words that set each Chinese poem apart from the others, by counting alone."
+    about = (
+        "Find terms of imagery: words that set each Chinese poem apart from the others, by counting alone."
+    )
     parser = Parser(prog, about, takes="FILE")
     parser.add_fields(Work)
     parser.add_fields(Terms, title="terms")
@@ -36,20 +38,15 @@ def run(prog: str, argv: Sequence[str]) -> int:
         raise SettingsError(f"{work.output} exists already; choose another --output, or remove it.")
     rows = read_rows(given[TEXT], Cleaning(rules=(), text_field=work.text_field))
     texts = [row.document.text for row in rows]
-    found = [
-        {"content": t, "imagery": list(own)}
-        for t, own in zip(texts, terms_of(texts, terms), strict=True)
-        if own
-    ]
+    both = zip(texts, terms_of(texts, terms), strict=True)
+    found = [{"content": text, "imagery": list(imagery)} for text, imagery in both if imagery]
     if not found:
         raise DataError(
-            f"none of the {len(texts)} texts has {terms.least} terms; a word must stand in {terms.documents} of them, "
-            "so give more poems, or lower --documents."
+            f"none of the {len(texts)} texts has {terms.least} terms; a word must stand in {terms.documents} "
+            "of them, so give more poems, or lower --documents."
         )
     with disk_errors(work.output):
         work.output.parent.mkdir(parents=True, exist_ok=True)
         write_whole(work.output, (json.dumps(row, ensure_ascii=False) + "\n" for row in found))
-    print(
-        f"{len(found):,} of {len(texts):,} poems have {terms.least} to {terms.most} terms; they are in {work.output}."
-    )
+    print(f"{len(found):,} of {len(texts):,} poems have {terms.least} to {terms.most} terms: {work.output}.")
     return 0

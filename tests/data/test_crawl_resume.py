@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from filelock import FileLock
 from poetry_site import PoetrySite, Reply, index, moved, poet, serving
 
 from textdiffusion.data.crawling import Limits, Manners, crawl, find_site, journal
+from textdiffusion.data.sources import read_documents
 from textdiffusion.errors import DataError, SettingsError
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -98,12 +100,19 @@ def test_cut_at_every_length(site: PoetrySite, tmp_path: Path, monkeypatch: pyte
             collect(site, tmp_path / "cut")
     folder = work_in(tmp_path / "cut")
     pages, poems = (folder / journal.JOURNAL).read_bytes(), (folder / journal.POEMS).read_bytes()
-    for length in [*range(0, len(pages), 701), len(pages)]:
+    for length in [*range(0, len(pages), 907), len(pages)]:
         folder.mkdir(exist_ok=True)
         (tmp_path / "cut" / "poems.jsonl").unlink(missing_ok=True)
         (folder / journal.JOURNAL).write_bytes(pages[:length])
         (folder / journal.POEMS).write_bytes(poems + b'{"title": "ha')
-        assert sorted(collect(site, tmp_path / "cut", resume=True)) == sorted(whole)
+        for ends in (
+            stop,
+            journal.UnfinishedCrawl.finish,
+        ):  # what is appended to the cut must be readable, too
+            with monkeypatch.context() as patch, suppress(Stopped):
+                patch.setattr(journal.UnfinishedCrawl, "finish", ends)
+                collect(site, tmp_path / "cut", resume=True)
+        assert sorted((tmp_path / "cut" / "poems.jsonl").read_text("utf-8").splitlines()) == sorted(whole)
 
 
 def stop(*_: object) -> None:
@@ -175,6 +184,15 @@ def test_killed(site: PoetrySite, tmp_path: Path) -> None:
         sizes.add(poems.stat().st_size if poems.is_file() else 0)
     assert sorted((tmp_path / "poems.jsonl").read_text("utf-8").splitlines()) == sorted(whole)
     assert kills >= 3 and len(sizes) >= 3, "it was killed before, in the middle and near the end"
+
+
+def test_what_is_unfinished_is_not_read(
+    site: PoetrySite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a training on the folder in which it grows."""
+    (tmp_path / "train.jsonl").write_text('{"content": "a poem"}\n')
+    assert (interrupted(site, tmp_path, monkeypatch) / journal.POEMS).stat().st_size
+    assert list(read_documents(str(tmp_path))) == ["a poem"]
 
 
 # -- what is refused -------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -231,7 +232,9 @@ def test_slow_pages(site: PoetrySite, tmp_path: Path, caplog: pytest.LogCaptureF
     """One that does not answer in time, and one that keeps the line busy byte by byte."""
     links = [(f"{name}.htm", name) for name in ("silent", "dripping", "wenyiduo")]
     site.add(index=index(*links), silent=Reply(b"<p>", slow=0.5), dripping=Reply(b"<br>" * 100, drip=0.05))
+    began = time.monotonic()
     report, poems = collect(site, tmp_path, manners=replace(QUICK, timeout=0.1, retries=0))
+    assert time.monotonic() - began < 20, "it is given up long before the 40 seconds of two visits"
     assert titles(poems) == ["也许", "死水"] and report.skipped == {"failed": 2}
     assert "dripping.htm: failed (it comes too slowly)" in caplog.text
 

@@ -227,7 +227,7 @@ class Fetcher(AbstractContextManager["Fetcher"]):
             and int(response.headers["Content-Length"]) > most
         ):
             raise PageError(Reason.TOO_LARGE, f"{response.headers['Content-Length']} bytes")
-        for piece in response.iter_bytes(1 << 16):
+        for piece in response.iter_bytes():  # as it comes: with a size given, it would wait for that much
             body += piece
             if len(body) > most:
                 raise PageError(Reason.TOO_LARGE, f"more than {most:,} bytes")

@@ -14,9 +14,8 @@ from textdiffusion.data.clean import (
     CleanedDocuments,
     detokenize_wikitext,
     nfc,
-    poem_lines,
-    slash_lines,
 )
+from textdiffusion.data.clean_poems import poem_lines, slash_lines
 from textdiffusion.errors import UnknownNameError
 
 WIKITEXT = [

@@ -1,12 +1,12 @@
-"""Cleaning a text by named steps: the marks of WikiText, Unicode forms, raw poems."""
+"""Cleaning a text by named steps: the marks of WikiText, Unicode forms, and those for poems."""
 
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from ..registry import Registry
+from .clean_poems import POEM_CLEANERS
 
 Cleaner = Callable[[str], str]
 """A pure function from a text to a cleaner one."""
@@ -21,9 +21,6 @@ _DOLLARS = {"A", "AU", "C", "CA", "HK", "NT", "NZ", "S", "US"}
 _CONTRACTED = {"s", "t", "re", "ve", "ll", "d", "m"}
 _APOSTROPHES = {"'", "\u2019"}
 _APART = {"'em", "'til", "'cause", "'tis", "'twas"}
-
-_LINK = re.compile(r"(?:https?://|www\.)[!-~]+")
-_UNSEEN = {"\ufffd", "\u00ad", "\u200b", "\u2060", "\ufeff"}
 
 
 def detokenize_wikitext(text: str) -> str:
@@ -101,39 +98,9 @@ def nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def poem_lines(text: str) -> str:
-    """A raw poem as lines: no links, no characters without a meaning, no spaces at the ends of a line.
-
-    Where every line break is doubled, the blank lines say nothing and go; otherwise one blank line between
-    stanzas stays. Characters without a meaning are control, private-use and unassigned ones, U+FFFD, soft
-    hyphens, and zero-width spaces.
-    """
-    text = _LINK.sub("", text.replace("\r\n", "\n"))
-    seen = "".join(char for char in text if char == "\n" or not _is_meaningless(char))
-    lines = [line.strip() for line in seen.strip().split("\n")]
-    stanzas = any(one and two for one, two in pairwise(lines))
-    kept = [line for line, before in zip(lines, ["", *lines], strict=False) if line or (stanzas and before)]
-    return "\n".join(kept).strip()
-
-
-def _is_meaningless(char: str) -> bool:
-    """Whether `poem_lines` drops the character."""
-    return char in _UNSEEN or (char != "\t" and unicodedata.category(char) in {"Cc", "Cn", "Co", "Cs"})
-
-
-def slash_lines(text: str) -> str:
-    """A poem in one line: its lines, blank ones left out, with a slash between them."""
-    return "/".join(line.strip() for line in text.split("\n") if line.strip())
-
-
 TEXT_CLEANERS: Registry[Cleaner] = Registry(
     "cleaner",
-    {
-        "nfc": nfc,
-        "poem-lines": poem_lines,
-        "slash-lines": slash_lines,
-        "wikitext": detokenize_wikitext,
-    },
+    dict(sorted({**POEM_CLEANERS, "nfc": nfc, "wikitext": detokenize_wikitext}.items())),
 )
 """Cleaning steps by name."""
 

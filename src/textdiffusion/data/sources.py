@@ -22,6 +22,7 @@ from .formats import (
     regroup_lines,
     texts_of_rows,
 )
+from .working import WORKING
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -172,7 +173,7 @@ def _files_by_split(folder: Path) -> dict[str, list[Path]]:
     loose = []
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        if kind_of(path) is None or not path.is_file() or any(part[0] in "._" for part in inside.parts):
+        if kind_of(path) is None or not path.is_file() or any(map(_is_apart, inside.parts)):
             continue
         split = _split_of_path(inside)
         if split is None:
@@ -182,6 +183,11 @@ def _files_by_split(folder: Path) -> dict[str, list[Path]]:
     if not found and not loose:
         raise DataError(f"{folder} holds no file of text (.txt, .jsonl, .json, .csv or .parquet).")
     return found or {"train": loose}
+
+
+def _is_apart(name: str) -> bool:
+    """Whether a file or folder of that name is hidden, or not finished yet."""
+    return name[0] in "._" or name.endswith(WORKING)
 
 
 def _split_of_path(path: Path) -> str | None:

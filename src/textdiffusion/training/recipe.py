@@ -48,7 +48,7 @@ class TrainingRecipe:
     repeats: Mapping[str, float] = field(default_factory=dict)
     """How often the documents of a group are read per epoch, e.g. {books: 0.5, stories: 4}; others once."""
     clean: tuple[str, ...] = ()
-    """Steps that clean each document, in order: wikitext, nfc, poem-lines, slash-lines."""
+    """Steps that clean each document, in order, e.g. wikitext, nfc, poem-lines or slash-lines."""
     arrange: str = "blocks"
     """How documents become rows: packed blocks, windows of one document each, or truncated documents."""
     length: int = 256

@@ -9,14 +9,13 @@ import numpy as np
 from ...errors import DataError, SettingsError, UnknownNameError
 from ...registry import did_you_mean
 from ..files import PREPARED, UNFINISHED
+from ..working import WORKING, working_folder
 from .arrays import DTYPES, TokenArray, ends_sha256, holds, whole_sha256
 from .kinds import KINDS, ArrayRows
 from .metadata import ArrayMetadata, Metadata, read_metadata
 
 TOKENIZER = "tokenizer"
 """Folder inside that holds a copy of the tokenizer."""
-WORKING = ".unfinished"
-"""Ends the name of a folder whose preparation is not finished."""
 HELD_OUT = ("validation", "test")
 """Splits to measure on, best first."""
 
@@ -117,11 +116,6 @@ def is_prepared(source: str) -> bool:
     if not path.exists():
         return working_folder(path).is_dir()
     return (path / PREPARED).is_file() or (path / UNFINISHED).is_file()
-
-
-def working_folder(output: Path) -> Path:
-    """Where `output` lies until it is whole."""
-    return output.parent / f"{output.name}{WORKING}"
 
 
 def open_prepared(source: str) -> PreparedFolder:

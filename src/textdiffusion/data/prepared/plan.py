@@ -54,7 +54,7 @@ class Plan:
     repeats: Mapping[str, float] = field(default_factory=dict)
     """How often the training documents of a group are read, e.g. {books: 0.5, stories: 4}; others once."""
     clean: tuple[str, ...] = ()
-    """Steps that clean each document, in order: wikitext, nfc, poem-lines, slash-lines."""
+    """Steps that clean each document, in order, e.g. wikitext, nfc, poem-lines or slash-lines."""
     shuffle_buffer: int = 1
     """Documents among which the next is drawn; 1 keeps the order of the source."""
     seed: int = 0

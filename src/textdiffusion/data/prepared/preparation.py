@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...errors import DataError, SettingsError
 from ...settings import to_mapping
+from ..working import disk_errors
 from .arrays import narrowest
 from .encoding import Encode, Encoded, Generated
 from .engines import ENGINES
@@ -22,7 +23,7 @@ from .metadata import VERSION, ArrayMetadata, Counts, Metadata, Vocabulary
 from .plan import Pass, Plan
 from .raw import RawDocuments, ids_of
 from .stream import DocumentStream, chained
-from .unfinished import Unfinished, begun, disk_errors
+from .unfinished import Unfinished, begun
 
 COMMIT_SECONDS = 5.0
 """Between two notes of how far the work is; what came after the last one is done again."""

@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from ...errors import DataError, SettingsError
 from ...settings import from_mapping
 from ..files import PREPARED, UNFINISHED
+from ..working import LOCK, alone_in, disk_errors, working_folder
 from .arrays import DTYPES, ends_sha256, whole_sha256
-from .folder import working_folder
 from .metadata import ArrayMetadata, Counts, Metadata, write_json
 
-_LOCK = ".lock"
 _SPLITS = ("train", "validation", "test")
 
 
@@ -96,7 +94,7 @@ class Unfinished:
             metadata = told({split: self._about(split) for split in full})
             write_json(self.path / PREPARED, metadata)
             os.replace(self.path, self.output)
-            for name in (UNFINISHED, _LOCK):
+            for name in (UNFINISHED, LOCK):
                 (self.output / name).unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -144,7 +142,7 @@ def begun(output: Path, dtype: str, settings: Mapping[str, Any], *, resume: bool
     """
     _check_places(output, resume)
     path = working_folder(output)
-    with _alone_in(output, path):
+    with alone_in(output, path):
         unfinished = Unfinished(output, dtype, _read_journal(path, settings))
         try:
             unfinished.cut()
@@ -156,22 +154,6 @@ def begun(output: Path, dtype: str, settings: Mapping[str, Any], *, resume: bool
             raise
         finally:
             unfinished.close()
-
-
-@contextmanager
-def _alone_in(output: Path, path: Path) -> Iterator[None]:
-    """Make the folder if need be, and keep other processes out of it."""
-    with disk_errors(output):
-        path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path / _LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise DataError(f"another process is at work in {path}; let it finish, or end it.") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _check_places(output: Path, resume: bool) -> None:
@@ -205,17 +187,3 @@ def _read_journal(path: Path, settings: Mapping[str, Any]) -> Journal:
                 f"{settings.get(name)!r}; give the same options, or remove it to begin anew."
             )
     return journal
-
-
-@contextmanager
-def disk_errors(output: Path) -> Iterator[None]:
-    """Turn what goes wrong while writing into a DataError of one line."""
-    try:
-        yield
-    except DataError:
-        raise
-    except OSError as error:
-        raise DataError(
-            f"cannot write {output}: {error.strerror or error}; make room or choose a folder that is "
-            "writable, and run the same command with --resume."
-        ) from error

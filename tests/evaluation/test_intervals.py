@@ -1,4 +1,4 @@
-"""Standard errors and intervals against scipy, against formulas, and against the truth in many simulations."""
+"""Standard errors and intervals against scipy, against formulas, and against the truth in simulations."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from textdiffusion.evaluation.intervals import Measured, Means, _reach, bootstrap, column, measured, ratio
+from textdiffusion.evaluation.intervals import Means, Measured, _reach, bootstrap, column, measured, ratio
 
 SIMULATIONS, TEXTS, DRAWS = 2000, 100, 600
 Table = NDArray[np.float64]

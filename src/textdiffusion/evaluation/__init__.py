@@ -1,5 +1,5 @@
 """Measurement."""
 
-from .likelihood import Estimate, nelbo
+from .likelihood import Bound, Estimate, Method, Passage, nelbo, score
 
-__all__ = ["Estimate", "nelbo"]
+__all__ = ["Bound", "Estimate", "Method", "Passage", "nelbo", "score"]

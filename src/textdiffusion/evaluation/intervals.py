@@ -51,9 +51,9 @@ def bootstrap(
 ) -> dict[str, Measured]:
     """Each statistic of a table with a line for each text (texts x columns), with its error and interval.
 
-    Two models are compared by one table that holds both: a statistic of the difference is then drawn in pairs.
-    The error is the spread over tables drawn anew (Efron 1979), the interval is bias-corrected and accelerated
-    (BCa, Efron 1987), so that it is uneven where the statistic is skewed, and never leaves its range.
+    Two models are compared by one table that holds both: their difference is then drawn in pairs. The error
+    is the spread over tables drawn anew (Efron 1979), the interval is bias-corrected and accelerated (BCa,
+    Efron 1987), so that it is uneven where the statistic is skewed, and never leaves its range.
     """
     of_texts = np.asarray(table, dtype=np.float64)
     count, mean = len(of_texts), of_texts.mean(0, keepdims=True)
@@ -121,4 +121,4 @@ def _reach(off: Means) -> float:
     free = min(count - 1.0, 2.0 * count / max(heavy, 1e-9))
     # The quantile of t by its expansion in 1 / free (Abramowitz and Stegun 26.7.5).
     t = z + (z**3 + z) / (4.0 * free) + (5.0 * z**5 + 16.0 * z**3 + 3.0 * z) / (96.0 * free**2)
-    return float(t) * (count / (count - 1.0)) ** 0.5
+    return float(t * (count / (count - 1.0)) ** 0.5)

@@ -8,9 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lengths.known import BEGIN, END, IS, LENGTH, MASK, A, B, small_model
 
+from textdiffusion.data.prompted import Prompted
 from textdiffusion.denoisers import Denoiser
 from textdiffusion.errors import DataError, SettingsError
 from textdiffusion.evaluation.documents import Windows, draw, read_corpus
+
+
+def whole(texts: list[str]) -> list[Prompted]:
+    return [Prompted(None, text) for text in texts]
 
 
 @given(st.integers(1, 60), st.integers(2, 20), st.data())
@@ -54,12 +59,12 @@ def test_the_context_is_the_models() -> None:
 
 def test_the_begin_is_given_and_the_end_scored_where_it_was_learnt() -> None:
     lm = small_model()
-    (document,) = read_corpus(["aa=b"], lm, Windows.of(lm), ends=True).documents
+    (document,) = read_corpus(whole(["aa=b"]), lm, Windows.of(lm), ends=True).documents
     (passage,) = document.passages
     assert list(passage.ids) == [BEGIN, A, A, IS, B, END]
     assert passage.scored == [False, True, True, True, True, True]
     assert (document.tokens, document.bytes) == (5, 4)
-    (document,) = read_corpus(["aa=b"], lm, Windows.of(lm), ends=False).documents
+    (document,) = read_corpus(whole(["aa=b"]), lm, Windows.of(lm), ends=False).documents
     assert document.passages[0].scored == [False, True, True, True, True, False]
     assert list(document.passages[0].ids)[-1] == END, "it stands there all the same"
     assert (document.tokens, document.bytes) == (4, 4)
@@ -67,12 +72,12 @@ def test_the_begin_is_given_and_the_end_scored_where_it_was_learnt() -> None:
 
 def test_empty_and_single_documents_are_counted() -> None:
     lm = small_model()
-    corpus = read_corpus(["", "a", "ab", "", "x"], lm, Windows.of(lm), ends=False)
+    corpus = read_corpus(whole(["", "a", "ab", "", "x"]), lm, Windows.of(lm), ends=False)
     assert (len(corpus.documents), corpus.empty, corpus.single) == (3, 2, 2)
     assert corpus.altered == 1, "x is unknown to the tokenizer"
     assert len(corpus.passages) == 3
     with pytest.raises(DataError, match="none of 2 documents"):
-        read_corpus(["", ""], lm, Windows.of(lm), ends=False)
+        read_corpus(whole(["", ""]), lm, Windows.of(lm), ends=False)
 
 
 def test_what_cannot_be_asked_about_is_not_counted_as_bytes() -> None:
@@ -80,10 +85,26 @@ def test_what_cannot_be_asked_about_is_not_counted_as_bytes() -> None:
     lm = small_model()
     lm.format = replace(lm.format, begin_id=None, mask_id=B)
     lm.denoiser = Shifted()
-    (document,) = read_corpus(["aab="], lm, Windows(8, 4), ends=False).documents
+    (document,) = read_corpus(whole(["aab="]), lm, Windows(8, 4), ends=False).documents
     assert document.passages[0].scored == [False, True, False, True, False]
     assert (document.tokens, document.bytes) == (2, 2)
     assert MASK not in document.passages[0].ids
+
+
+def test_answers_are_scored_given_their_prompts() -> None:
+    lm = small_model()
+    (document,) = read_corpus([Prompted("aa=", "bé")], lm, Windows.of(lm), ends=True).documents
+    (passage,) = document.passages
+    assert passage.scored == [False] * 4 + [True] * (len(passage.ids) - 4)
+    assert list(passage.ids)[:5] == [BEGIN, A, A, IS, B] and passage.ids[-1] == END
+    assert document.bytes == 3
+
+
+def test_two_models_are_compared_on_what_both_can_read() -> None:
+    lm = small_model()
+    one = read_corpus(whole(["a", "b", "aa"]), lm, Windows.of(lm), ends=False)
+    other = replace(one, documents=[one.documents[2], one.documents[0]])
+    assert [document.number for document in one.common(other).documents] == [0, 2]
 
 
 class Shifted(Denoiser):
@@ -97,7 +118,7 @@ class Shifted(Denoiser):
 
 def test_bytes_are_those_of_utf8() -> None:
     lm = small_model()
-    (document,) = read_corpus(["aé="], lm, Windows.of(lm), ends=False).documents
+    (document,) = read_corpus(whole(["aé="]), lm, Windows.of(lm), ends=False).documents
     assert document.bytes == 4
 
 

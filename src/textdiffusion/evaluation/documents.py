@@ -1,12 +1,13 @@
 """Texts as what is scored of them: real tokens alone, each once, long documents in windows that overlap."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
 
 import numpy as np
 
+from ..data.prompted import Prompted
 from ..errors import DataError, SettingsError
 from ..language_model import DiffusionLM
 from ..tokens import TextFormat
@@ -14,7 +15,6 @@ from .likelihood import Passage
 
 _MOST = 100_000
 """Texts of a source among which is chosen."""
-_BATCH = 64
 _T = TypeVar("_T")
 
 
@@ -64,7 +64,8 @@ class Windows:
 class Document:
     """A text as the passages that are scored of it."""
 
-    text: str
+    number: int
+    """Its place among the texts that were given."""
     passages: Sequence[Passage]
     tokens: int
     """Scored tokens."""
@@ -89,11 +90,16 @@ class Corpus:
         """All of them, in order."""
         return [passage for document in self.documents for passage in document.passages]
 
+    def common(self, other: "Corpus") -> "Corpus":
+        """The same without the documents that the other corpus has not."""
+        numbers = {document.number for document in other.documents}
+        return replace(self, documents=[each for each in self.documents if each.number in numbers])
+
 
 def read_corpus(
-    texts: Iterable[str], lm: DiffusionLM, windows: Windows, *, ends: bool, seed: int = 0
+    texts: Iterable[Prompted], lm: DiffusionLM, windows: Windows, *, ends: bool, seed: int = 0
 ) -> Corpus:
-    """Documents in the model's own format: their begin is given, the text scored, and its end if `ends`.
+    """Documents in the model's own format: begin and prompt are given, the rest scored, its end if `ends`.
 
     An end that is not scored stands behind the text nevertheless, as it did in training. A network that says
     each token from the one before it is not asked about the first of a text without begin, and a text that
@@ -102,22 +108,26 @@ def read_corpus(
     Raises:
         DataError: nothing can be scored.
     """
-    found, empty, altered, number = list[Document](), 0, 0, 0
-    rest = iter(texts)
-    while batch := list(islice(rest, _BATCH)):
-        for text, ids in zip(batch, lm.format.document(batch), strict=True):
-            scored = _scored(ids, lm, ends=ends)
-            passages = windows.cut(ids, scored, (seed << 40) + (number << 20))
-            number += 1
-            if passages:
-                found.append(Document(text, passages, sum(scored), _bytes(text, scored, lm.format)))
-                altered += lm.format.decode(ids) != text
-            else:
-                empty += 1
+    found, altered, number = list[Document](), 0, -1
+    for number, text in enumerate(texts):
+        ids, given = _ids(text, lm.format)
+        scored = _scored(ids, max(given, int(lm.denoiser.shift)), lm.format, ends=ends)
+        passages = windows.cut(ids, scored, (seed << 40) + (number << 20))
+        if passages:
+            found.append(Document(number, passages, sum(scored), _bytes(text, scored, lm.format)))
+            altered += lm.format.decode(ids) != (text.prompt or "") + text.answer
     if not found:
-        raise DataError(f"none of {empty} documents has a token to score; give text.")
+        raise DataError(f"none of {number + 1} documents has a token to score; give text.")
     single = sum(document.tokens == 1 for document in found)
-    return Corpus(found, empty, single, altered)
+    return Corpus(found, number + 1 - len(found), single, altered)
+
+
+def split_ids(text_format: TextFormat, prompt: str, answer: str) -> tuple[list[int], list[int]]:
+    """Ids of a prompt with its begin, and of an answer as it goes on behind it, without an end."""
+    start, whole = text_format.prompt(prompt), text_format.prompt(prompt + answer)
+    if whole[: len(start)] != start:  # a token reaches from the prompt into the answer
+        whole = start + text_format.prompt(answer)[text_format.begin_id is not None :]
+    return start, whole[len(start) :]
 
 
 def draw(items: Iterable[_T], limit: int | None, seed: int) -> list[_T]:
@@ -132,20 +142,26 @@ def shuffled(items: Iterable[_T], seed: int) -> Iterator[_T]:
         yield listed[int(index)]
 
 
-def _scored(ids: Sequence[int], lm: DiffusionLM, *, ends: bool) -> list[bool]:
-    begin, end = lm.format.begin_id is not None, lm.format.end_id is not None
-    scored = [token != lm.format.mask_id for token in ids]
-    scored[: max(begin, lm.denoiser.shift)] = [False] * min(max(begin, lm.denoiser.shift), len(ids))
-    if end and not ends:
+def _ids(text: Prompted, text_format: TextFormat) -> tuple[list[int], int]:
+    """Ids of a document, and how many of the first are given."""
+    if text.prompt is None:
+        return text_format.document([text.answer])[0], int(text_format.begin_id is not None)
+    start, rest = split_ids(text_format, text.prompt, text.answer)
+    return start + rest + ([] if text_format.end_id is None else [text_format.end_id]), len(start)
+
+
+def _scored(ids: Sequence[int], given: int, text_format: TextFormat, *, ends: bool) -> list[bool]:
+    scored = [place >= given and token != text_format.mask_id for place, token in enumerate(ids)]
+    if text_format.end_id is not None and not ends:
         scored[-1] = False
     return scored
 
 
-def _bytes(text: str, scored: Sequence[bool], text_format: TextFormat) -> int:
+def _bytes(text: Prompted, scored: Sequence[bool], text_format: TextFormat) -> int:
     """Bytes of what is scored of a text: all of it but for tokens of the text itself that are not."""
     begin = text_format.begin_id is not None
     own = scored[begin : len(scored) - (text_format.end_id is not None)]
-    if all(own):
-        return len(text.encode())
-    pieces = text_format.given(text, holes=False)[begin:]
+    if text.prompt is not None or all(own):
+        return len(text.answer.encode())
+    pieces = text_format.given(text.answer, holes=False)[begin:]
     return sum(len(piece.encode()) for piece, here in zip(pieces, own, strict=True) if here)

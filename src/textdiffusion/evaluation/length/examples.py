@@ -15,7 +15,7 @@ from ...language_model import DiffusionLM
 from ...lengths import EndReader
 from ...randomness import RowGenerator
 from ...tokens import TextFormat
-from ..documents import shuffled
+from ..documents import shuffled, split_ids
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,8 @@ def _example(text: Prompted, text_format: TextFormat, given: int, seed: int) -> 
         ids = text_format.prompt(text.answer)
         place = given + (text_format.begin_id is not None)
         return Example(tuple(ids[:place]), tuple(ids[place:]), seed)
-    start, whole = text_format.prompt(text.prompt), text_format.prompt(text.prompt + text.answer)
-    if whole[: len(start)] != start:  # a token reaches from the prompt into the answer
-        whole = start + text_format.prompt(text.answer)[text_format.begin_id is not None :]
-    return Example(tuple(start), tuple(whole[len(start) :]), seed)
+    start, rest = split_ids(text_format, text.prompt, text.answer)
+    return Example(tuple(start), tuple(rest), seed)
 
 
 def needs_of(subject: Subject, examples: Sequence[Example]) -> torch.Tensor:

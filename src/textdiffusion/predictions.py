@@ -58,7 +58,15 @@ class Prediction:
 
     def probability(self, token: Int[Tensor, " asked"]) -> PerAsked:
         """What the network's own distribution gives to one token at each position."""
-        return torch.exp(self.own.gather(-1, token[:, None])[:, 0] - self.own.logsumexp(-1))
+        return torch.exp(-self.nats(token))
+
+    def nats(self, token: Int[Tensor, " asked"]) -> PerAsked:
+        """-log of it."""
+        return self.own.logsumexp(-1) - self.own.gather(-1, token[:, None])[:, 0]
+
+    def peak(self) -> PerAsked:
+        """What the network's own distribution gives to its most probable token."""
+        return torch.exp(self.own.amax(-1) - self.own.logsumexp(-1))
 
 
 Predict = Callable[[Tokens, Times, Where], Prediction]

@@ -7,10 +7,10 @@ any number of training processes.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .shapes import Where
@@ -29,12 +29,14 @@ class RowGenerator:
 
     keys: Int[Tensor, " batch"]
     """State of each row, int64."""
-    shared: Int[Tensor, ""]
-    """State common to the whole batch (and, in training, to all processes)."""
+    shared: Int[Tensor, "*#batch"]
+    """State common to the whole batch (and, in training, to all processes), or to the draws of one text."""
     index: Int[Tensor, " batch"]
-    """Number of each row in the whole (global) batch."""
+    """Number of each row in the whole (global) batch, or of the draw for its text."""
     total: int
-    """Rows in the whole batch."""
+    """Rows in the whole batch, or draws for each text."""
+    mirrored: Bool[Tensor, " batch"] | None = None
+    """Rows that get 1 - u for every u of the row with the same number; None where no row does."""
 
     @classmethod
     def for_rows(cls, seeds: Sequence[int], device: torch.device | str = "cpu") -> "RowGenerator":
@@ -58,9 +60,32 @@ class RowGenerator:
     ) -> "RowGenerator":
         """Streams for the rows first ... first + rows of a global batch of `total` rows, for training."""
         home = _home(device)
-        shared = _mix(_mix(torch.tensor(_signed(seed)) * _STRIDE + 2) + _signed(step * _STRIDE)).to(home)
+        shared = _shared(torch.tensor(_signed(seed)), step).to(home)
         index = torch.arange(first, first + rows, device=home)
         return cls(_mix(shared + (index + 1) * _STRIDE), shared, index, total)
+
+    @classmethod
+    def for_samples(
+        cls,
+        seeds: Sequence[int],
+        sample: Sequence[int],
+        samples: int,
+        *,
+        antithetic: bool = False,
+        device: torch.device | str = "cpu",
+    ) -> "RowGenerator":
+        """Streams for Monte Carlo: row i is draw number `sample[i]` of `samples` for the text of `seeds[i]`.
+
+        What is drawn for a text hangs on its own seed alone, and each text's draws are stratified by
+        themselves. With `antithetic` two draws are a pair: for every number u of the one the other gets 1 - u
+        (Hammersley and Morton 1956), which is as uniform.
+        """
+        home = _home(device)
+        shared = _shared(torch.tensor([_signed(seed) for seed in seeds], dtype=torch.int64), 0).to(home)
+        number = torch.tensor(sample, dtype=torch.int64, device=home)
+        index = number // 2 if antithetic else number
+        keys, total = _mix(shared + (index + 1) * _STRIDE), -(-samples // 2) if antithetic else samples
+        return cls(keys, shared, index, total, number % 2 == 1 if antithetic else None)
 
     def fold(self, number: int | Int[Tensor, " batch"]) -> "RowGenerator":
         """The generator of a later step, every row's stream advanced to a place of its own for its `number`.
@@ -68,13 +93,13 @@ class RowGenerator:
         What is common to the batch stays: rows may be at different steps.
         """
         leap = (torch.as_tensor(number, device=self.keys.device) + 1) * _STRIDE
-        return RowGenerator(_mix(self.keys + leap), self.shared, self.index, self.total)
+        return replace(self, keys=_mix(self.keys + leap))
 
     def uniform(self, columns: int, draw: int = 0) -> Float[Tensor, "batch columns"]:
         """Uniform numbers in (0, 1), float64 with 52 random bits; `draw` tells apart those of one step."""
         key = _mix(self.keys ^ _signed((draw + 1) * 0x5851F42D4C957F2D))
         counter = torch.arange(columns, device=key.device) * _STRIDE
-        return _unit(_mix(key[:, None] + counter[None, :]))
+        return self._turned(_unit(_mix(key[:, None] + counter[None, :])))
 
     def stratified(self, draw: int = 0) -> Float[Tensor, " batch"]:
         """One number in [0, 1) a row; each of `total` equal strata holds one row of the global batch.
@@ -82,9 +107,7 @@ class RowGenerator:
         Systematic sampling with one shared offset (MD4, arXiv:2406.04329); neighbouring rows get distant
         strata, so that every micro-batch and every process sees all noise levels.
         """
-        stride = _coprime_stride(self.total)
-        place = (self.index * stride % self.total).double() / self.total
-        return (place + self.common(draw)) % 1.0
+        return self._turned(self._strata(draw))
 
     def stratified_parts(self, parts: int, draw: int = 0) -> Float[Tensor, "batch parts"]:
         """One number in [0, 1) for each part of a row, evenly spread over its parts and over rows at a part.
@@ -93,17 +116,29 @@ class RowGenerator:
         parts get the same numbers whatever its batch is padded to.
         """
         shift = torch.arange(parts, dtype=torch.float64, device=self.keys.device) * _GOLDEN
-        return (self.stratified(draw)[:, None] + shift) % 1.0
+        return self._turned((self._strata(draw)[:, None] + shift) % 1.0)
 
-    def common(self, draw: int = 0) -> Float[Tensor, ""]:
-        """One number in (0, 1) for the whole batch."""
-        return self.common_uniform(1, draw)[0]
+    def common(self, draw: int = 0) -> Float[Tensor, "*#batch"]:
+        """One number in (0, 1) for the whole batch, or for all draws of one text."""
+        return self.common_uniform(1, draw)[..., 0]
 
-    def common_uniform(self, columns: int, draw: int = 0) -> Float[Tensor, " columns"]:
-        """As `uniform`, the same numbers for the whole batch."""
+    def common_uniform(self, columns: int, draw: int = 0) -> Float[Tensor, "*#batch columns"]:
+        """As `uniform`, the same numbers for the whole batch, or for all draws of one text."""
         key = self.shared ^ _signed((draw + 1) * 0x2545F4914F6CDD1D)
         counter = torch.arange(columns, device=key.device) * _STRIDE
-        return _unit(_mix(key + counter))
+        return _unit(_mix(key[..., None] + counter))
+
+    def _strata(self, draw: int) -> Float[Tensor, " batch"]:
+        """A number in the stratum of each row, before any is mirrored."""
+        stride = _coprime_stride(self.total)
+        place = (self.index * stride % self.total).double() / self.total
+        return (place + self.common(draw)) % 1.0
+
+    def _turned(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """The numbers, or 1 - u in the mirrored rows."""
+        if self.mirrored is None:
+            return u
+        return torch.where(self.mirrored.view(-1, *[1] * (u.ndim - 1)), 1.0 - u, u)
 
 
 def draw_categorical(
@@ -159,6 +194,11 @@ def wide_float(device: torch.device) -> torch.dtype:
 def move(numbers: Float[Tensor, "*shape"], device: torch.device) -> Float[Tensor, "*shape"]:
     """The numbers on a device, in its widest float."""
     return numbers.to(device, wide_float(device))
+
+
+def _shared(seed: Int[Tensor, "*shape"], step: int) -> Int[Tensor, "*shape"]:
+    """What the rows of one batch, or the draws for one text, have in common at a step."""
+    return _mix(_mix(seed * _STRIDE + 2) + _signed(step * _STRIDE))
 
 
 def _mix(z: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:

@@ -11,8 +11,8 @@ from lengths.known import BEGIN, END, IS, LENGTH, MASK, PAD, VOCAB, A, B, Known,
 
 from textdiffusion.data.prompted import Prompted
 from textdiffusion.errors import DataError
+from textdiffusion.evaluation.intervals import column, measured, ratio
 from textdiffusion.evaluation.length import STUDIES, Example, Subject, examples_of
-from textdiffusion.evaluation.length.bootstrap import column, measured, ratio
 from textdiffusion.evaluation.length.rooms import QUANTILES
 from textdiffusion.generation import Decoding
 

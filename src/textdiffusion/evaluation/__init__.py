@@ -1,5 +1,6 @@
 """Measurement."""
 
-from .likelihood import Estimate, nelbo
+from .duel import Duel
+from .likelihood import Bound, Estimate, Method, Passage, nelbo, score
 
-__all__ = ["Estimate", "nelbo"]
+__all__ = ["Bound", "Duel", "Estimate", "Method", "Passage", "nelbo", "score"]

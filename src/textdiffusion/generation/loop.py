@@ -23,6 +23,7 @@ from .decoding import Decoding
 from .frames import Frame
 from .memory import CACHES, Exact, check_stays, memory_for
 from .reading import Anew, Reading, reading_of
+from .teacher import Teacher
 from .windows import Window, plan
 
 logger = logging.getLogger(__name__)
@@ -38,11 +39,13 @@ def denoise(
     *,
     banned: Sequence[int] = (),
     ends: Sequence[int] = (),
+    teacher: Teacher | None = None,
 ) -> Iterator[Frame]:
     """Yield the noise, then a frame per step, down to text.
 
     `banned` ids are never written (padding, unknown, ...); the mask never is. Once a text holds one of the
-    `ends` in a finished block, the blocks behind are not written but filled with the last of them.
+    `ends` in a finished block, the blocks behind are not written but filled with the last of them. A
+    `teacher` has its own text written instead of a drawn one.
 
     Raises:
         IncompatibleError: the sampler has no meaning for the corruption, or the cache none for the network
@@ -55,7 +58,7 @@ def denoise(
     check_room(denoiser, canvas)
     reading, grid = _reading(denoiser, canvas, full, recipe.sampler)
     windows = plan(canvas, full, one_per_call=recipe.one_per_call, grid=grid)
-    return _run(_Reader(reading, corruption, canvas, full, banned), full, generator, windows, ends)
+    return _run(_Reader(reading, corruption, canvas, full, banned, teacher), full, generator, windows, ends)
 
 
 def check_room(denoiser: Denoiser, canvas: Canvas) -> None:
@@ -174,9 +177,10 @@ class _Reader:
         canvas: Canvas,
         decoding: Decoding,
         banned: Sequence[int],
+        teacher: Teacher | None,
     ) -> None:
         self.reading, self.corruption, self.canvas = reading, corruption, canvas
-        self.filters, self.banned = decoding.filters(), banned
+        self.filters, self.banned, self.teacher = decoding.filters(), banned, teacher
         self.bars: Int[Tensor, " barred"] | None = None
         self.calls = 0
 
@@ -191,7 +195,7 @@ class _Reader:
                     "the denoiser returned logits that are no numbers, or bar all tokens; check its weights, "
                     "its dtype and the temperature."
                 )
-            return found
+            return found if self.teacher is None else self.teacher(found, where)
 
     def _barred(self, logits: Logits) -> Int[Tensor, " barred"]:
         """Ids that are never written, as far as the network knows them."""

@@ -48,6 +48,10 @@ class Objective(ABC):
     ) -> Scores:
         """Corrupt the editable tokens, ask the network and score it."""
 
+    def exact(self, scored: int) -> bool:
+        """Whether every draw of noise says the same of a text of so many editable tokens."""
+        return False
+
     def told(self, ends: Sequence[int]) -> "Objective":
         """The same, knowing the ids that end a text or stand behind its end; most need not know."""
         return self

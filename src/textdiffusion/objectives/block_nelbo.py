@@ -63,6 +63,9 @@ class BlockNelbo(Objective):
         scores = reading.scores(canvas, reading.nll * weight[hit], hit)
         return replace(scores, rate=self._per_token(share, hit))
 
+    def exact(self, scored: int) -> bool:
+        return scored <= 1 or self.block_size == 1
+
     def check(self, corruption: Corruption) -> None:
         """Counting masks is the bound only where all noise is the mask."""
         needs_mask(self, corruption)

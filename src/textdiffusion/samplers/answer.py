@@ -15,8 +15,8 @@ from .base import State
 class Answer:
     """What the network said about the asked positions, laid out over the texts; elsewhere it means nothing.
 
-    Entropy and margin are of the network's own distribution, whatever the temperature, and are computed when
-    a rule reads them.
+    Entropy, margin and peak are of the network's own distribution, whatever the temperature, and computed
+    when a rule reads them.
     """
 
     state: State
@@ -44,6 +44,10 @@ class Answer:
     def margin(self) -> PerToken:
         """How far the most probable token is ahead of the next, in probability."""
         return self._laid_out(self.prediction.margin())
+
+    def peak(self) -> PerToken:
+        """The probability of the most probable token, whichever was drawn."""
+        return self._laid_out(self.prediction.peak())
 
     def doubt(self) -> PerToken:
         """How improbable the network finds the token that stands there."""

@@ -53,6 +53,14 @@ class Sampler(ABC):
         """Whether a step may change what stands before its window, in blocks that are finished."""
         return False
 
+    @property
+    def many_paths(self) -> str:
+        """Why a text can come about in many ways; empty where the visible text alone says what is next.
+
+        In the latter case its likelihood is exact (DUEL, arXiv:2603.01367).
+        """
+        return "what it writes where is left to chance"
+
     @abstractmethod
     def step(
         self,

@@ -12,9 +12,15 @@ from .base import Finished, State, at_rest, complete
 from .limits import check_not_negative, check_share
 from .moment import WHICH, Moment, noise
 
+_BY_DRAW = "where it writes hangs on the tokens that are drawn"
+_AGAIN = "it writes places more than once"
+
 
 class Commit(ABC):
     """Which positions of the window are written."""
+
+    many_paths: str = "where it writes is left to chance"
+    """Why a text can come about in many ways; empty where the visible text alone says what is next."""
 
     @abstractmethod
     def ask(self, state: State, moment: Moment, generator: RowGenerator) -> Where:
@@ -33,6 +39,8 @@ class Commit(ABC):
 class Everything(Commit):
     """Write the whole window anew, settled positions too."""
 
+    many_paths = _AGAIN
+
     def ask(self, state: State, moment: Moment, generator: RowGenerator) -> Where:
         return state.window
 
@@ -40,6 +48,8 @@ class Everything(Commit):
 @dataclass(frozen=True)
 class EveryOpen(Commit):
     """Every open position; what has settled stays."""
+
+    many_paths = ""
 
     def ask(self, state: State, moment: Moment, generator: RowGenerator) -> Where:
         return state.open
@@ -71,6 +81,8 @@ class SomeAtRandom(Commit):
 class Surest(Commit):
     """As many open positions as are due, the most probable token first."""
 
+    many_paths = _BY_DRAW
+
     def ask(self, state: State, moment: Moment, generator: RowGenerator) -> Where:
         return _open_if_due(state, moment)
 
@@ -82,6 +94,8 @@ class Surest(Commit):
 class WidestMargin(Commit):
     """As many open positions as are due, first where one token is farthest ahead of all others."""
 
+    many_paths = ""
+
     def ask(self, state: State, moment: Moment, generator: RowGenerator) -> Where:
         return _open_if_due(state, moment)
 
@@ -90,8 +104,23 @@ class WidestMargin(Commit):
 
 
 @dataclass(frozen=True)
+class HighestPeak(Commit):
+    """As many open positions as are due, first where the most probable token is, whichever is drawn."""
+
+    many_paths = ""
+
+    def ask(self, state: State, moment: Moment, generator: RowGenerator) -> Where:
+        return _open_if_due(state, moment)
+
+    def settle(self, wanted: Where, answer: Answer, moment: Moment) -> Where:
+        return top(wanted, answer.peak(), moment.due, equal=1e-5)
+
+
+@dataclass(frozen=True)
 class LowestEntropy(Commit):
     """As many open positions as are due, first where the network is least unsure."""
+
+    many_paths = ""
 
     def ask(self, state: State, moment: Moment, generator: RowGenerator) -> Where:
         return _open_if_due(state, moment)
@@ -103,6 +132,8 @@ class LowestEntropy(Commit):
 @dataclass(frozen=True)
 class AboveThreshold(Commit):
     """Every open position whose token is probable enough; at least the surest one and what is due."""
+
+    many_paths = _BY_DRAW
 
     threshold: float = 0.9
     """Probability from which a token is written, from 0 to 1."""
@@ -124,6 +155,8 @@ class SureOrBetter(Commit):
 
     It goes on after the last mask, as long as steps are left, until a step changes nothing.
     """
+
+    many_paths = _AGAIN
 
     threshold: float = 0.7
     """Probability from which a token is written, from 0 to 1."""
@@ -155,6 +188,8 @@ class SureTogether(Commit):
     Up to factor 1 the tokens are then jointly the most probable ones too (arXiv:2505.22618, theorem 1).
     """
 
+    many_paths = _BY_DRAW
+
     factor: float = 1.0
     """What the n-th confidence may lack, times n + 1; larger writes more at once."""
 
@@ -179,6 +214,8 @@ class EntropyBounded(Commit):
     The sum bounds how much the tokens can tell about each other (EB-Sampler, arXiv:2505.24857).
     """
 
+    many_paths = ""
+
     gamma: float = 0.1
     """Nats that tokens written in one call may tell about each other."""
 
@@ -200,6 +237,8 @@ class EntropyBounded(Commit):
 @dataclass(frozen=True)
 class ByMeanConfidence(Commit):
     """The surest ones, an even share of what is open, times mean confidence / threshold; at least one."""
+
+    many_paths = _BY_DRAW
 
     threshold: float = 0.7
     """Mean confidence of the open positions at which the share is even; more above it, fewer below."""

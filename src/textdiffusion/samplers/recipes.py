@@ -15,6 +15,7 @@ from .commit import (
     EntropyBounded,
     EveryOpen,
     Everything,
+    HighestPeak,
     LowestEntropy,
     SomeAtRandom,
     SureOrBetter,
@@ -131,6 +132,12 @@ SAMPLERS: Registry[Recipe] = Registry(
             Unmask(WidestMargin()),
             "an even number of masks per step, first where one token is farthest ahead of the next",
             "Dream, arXiv:2508.15487; Kim et al., arXiv:2502.06768",
+            _BY_DISTRIBUTION,
+        ),
+        "peak": Recipe(
+            Unmask(HighestPeak()),
+            "an even number of masks per step, first where the most probable token is, whichever is drawn",
+            "DUEL, arXiv:2603.01367",
             _BY_DISTRIBUTION,
         ),
         "entropy": Recipe(

@@ -34,6 +34,9 @@ class Reopen(ABC):
     other rules keep to the window, which is read anew at every call: with them the cache stays exact.
     """
 
+    many_paths: str = "it takes tokens back"
+    """Why a text can come about in more than one way; empty where nothing is taken back."""
+
     def ask(self, state: State, moment: Moment) -> Where:
         """Written positions that the network is asked about; none where the choice is blind to its answer."""
         return torch.zeros_like(state.window)
@@ -67,6 +70,8 @@ class Reopen(ABC):
 @dataclass(frozen=True)
 class Nothing(Reopen):
     """What is written stays."""
+
+    many_paths = ""
 
     def choose(self, state: State, writing: Writing, generator: RowGenerator) -> Where:
         return torch.zeros_like(state.window)

@@ -59,6 +59,10 @@ class Unmask(Sampler):
     def beyond(self) -> bool:
         return self.reopen.beyond
 
+    @property
+    def many_paths(self) -> str:
+        return self.commit.many_paths or self.reopen.many_paths
+
     def finished(self, before: State, after: State) -> Finished:
         return self.commit.finished(before, after) & self.reopen.finished(before, after)
 

@@ -8,6 +8,9 @@ from ..commands import Command, dispatch
 MEASUREMENTS: Registry[Command] = Registry(
     "measurement",
     {
+        "likelihood": Command(
+            "textdiffusion.cli.evaluate.likelihood", "Measure perplexity and bits per byte of text."
+        ),
         "speed": Command("textdiffusion.cli.evaluate.speed", "Time samplers, caches and a baseline."),
         "length": Command("textdiffusion.cli.evaluate.length", "Study how well a model knows its lengths."),
     },

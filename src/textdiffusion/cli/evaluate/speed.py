@@ -12,9 +12,10 @@ from ...errors import SettingsError
 from ...evaluation.speed import Cost, race, staleness
 from ...generation import Decoding
 from ...generation.memory import CACHES
-from ...language_model import DiffusionLM, Task, load
+from ...language_model import DiffusionLM, Task
 from ..flags import IN_A_ROW, Parser, build
 from ..quiet import quiet_libraries
+from .asked import Measured
 
 PLAIN = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
 """The model's own distribution, of which alone an error can be told."""
@@ -24,8 +25,6 @@ PLAIN = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
 class Race:
     """Who runs, and how far."""
 
-    model: str | None = None
-    """Model folder or Hub id; `starter`, which comes with this program, when left out."""
     baseline: str | None = None
     """A second model that writes as much, by its own default settings."""
     prompt: str = "Once upon a time"
@@ -46,10 +45,6 @@ class Race:
     """Rounds after the one that warms up."""
     seed: int = 0
     """Seed of the first text."""
-    device: str | None = None
-    """auto, cpu, cuda or mps; the fastest there is when left out."""
-    dtype: str | None = None
-    """How weights are held: float32, bfloat16, float16, int8 (for CPUs), or auto, as saved."""
     compile: bool = False
     """Compile the layers with torch.compile; the round that warms up pays for it."""
     threads: int | None = None
@@ -85,27 +80,23 @@ class Race:
 def run(prog: str, argv: Sequence[str]) -> int:
     """Let samplers, caches and a baseline write by turns."""
     parser = Parser(prog, "Time samplers, caches and a baseline.", tuples=IN_A_ROW)
-    parser.add_fields(Race)
-    order = build(Race, parser.read(argv))
+    for cls in (Measured, Race):
+        parser.add_fields(cls)
+    given = parser.read(argv)
+    measured, order = build(Measured, given), build(Race, given)
     quiet_libraries()
     if order.threads is not None:
         torch.set_num_threads(order.threads)
-    lm = _load(order.model, order)
+    lm = measured.load(compile=order.compile)
     tasks = {name: (lm, _task(lm, order, options)) for name, options in order.decodings().items()}
     if order.baseline is not None:
-        other = _load(order.baseline, order)
+        other = measured.load(order.baseline, compile=order.compile)
         tasks[order.baseline] = (other, _task(other, order, {}))
     contestants = {name: _writing(*pair) for name, pair in tasks.items()}
     costs = race(contestants, order.rounds, device=lm.model.device)
     errors = {f"cache {name}": _staleness(lm, tasks[f"cache {name}"][1]) for name in order.caches}
     _show(order, costs, errors)
     return 0
-
-
-def _load(name: str | None, order: Race) -> DiffusionLM:
-    given = {"name": name, "device": order.device, "dtype": order.dtype}
-    named = {key: value for key, value in given.items() if value is not None}
-    return load(**named, compile=order.compile)
 
 
 def _task(lm: DiffusionLM, order: Race, options: dict[str, object]) -> Task:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from ...registry import Registry
-from .bootstrap import Row
+from ..intervals import Row
 from .ends import given_some_answer, given_the_text
 from .examples import Example, Subject, examples_of
 from .quarters import by_quarter

@@ -9,7 +9,7 @@ from ...canvas import Canvas
 from ...lengths import cut
 from ...objectives.end_position import end_odds
 from ...randomness import random_subset
-from .bootstrap import Row, column, measured
+from ..intervals import Row, column, measured
 from .examples import Example, Subject, needs_of
 
 SHARES = tuple(tenth / 10 for tenth in range(10))

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
 import torch
 
 from ...canvas import Canvas
@@ -16,8 +15,7 @@ from ...language_model import DiffusionLM
 from ...lengths import EndReader
 from ...randomness import RowGenerator
 from ...tokens import TextFormat
-
-_MOST = 100_000
+from ..documents import shuffled, split_ids
 
 
 @dataclass(frozen=True)
@@ -89,19 +87,18 @@ def examples_of(
     Raises:
         DataError: none is left.
     """
-    listed = list(islice(texts, _MOST))
     found, left_out = list[Example](), 0
-    for index in np.random.default_rng(seed).permutation(len(listed)):
+    for text in shuffled(texts, seed):
         if limit is not None and len(found) >= limit:
             break
-        example = _example(listed[int(index)], lm.format, given, seed + len(found))
+        example = _example(text, lm.format, given, seed + len(found))
         if example.rest and len(example.given) + example.needs <= lm.longest:
             found.append(example)
         else:
             left_out += 1
     if not found:
         raise DataError(
-            f"none of {len(listed)} texts has more than the given tokens and fits into the model's "
+            f"none of {left_out} texts has more than the given tokens and fits into the model's "
             f"{lm.longest}; lower --given, or give other text."
         )
     return found, left_out
@@ -112,10 +109,8 @@ def _example(text: Prompted, text_format: TextFormat, given: int, seed: int) -> 
         ids = text_format.prompt(text.answer)
         place = given + (text_format.begin_id is not None)
         return Example(tuple(ids[:place]), tuple(ids[place:]), seed)
-    start, whole = text_format.prompt(text.prompt), text_format.prompt(text.prompt + text.answer)
-    if whole[: len(start)] != start:  # a token reaches from the prompt into the answer
-        whole = start + text_format.prompt(text.answer)[text_format.begin_id is not None :]
-    return Example(tuple(start), tuple(whole[len(start) :]), seed)
+    start, rest = split_ids(text_format, text.prompt, text.answer)
+    return Example(tuple(start), tuple(rest), seed)
 
 
 def needs_of(subject: Subject, examples: Sequence[Example]) -> torch.Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .bootstrap import Means, Row, column, measured, ratio
+from ..intervals import Means, Row, column, measured, ratio
 from .examples import Example, Subject
 
 QUARTERS = (1, 2, 3, 4)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ...lengths import LENGTH_READERS, LengthReader, cut
-from .bootstrap import Means, Row, column, measured
+from ..intervals import Means, Row, column, measured
 from .examples import Subject
 
 QUANTILES = (0.25, 0.5, 0.75, 0.9, 0.99)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...errors import IncompatibleError
 from ...language_model import AUTO, Generation, Length
-from .bootstrap import Row, column, measured
+from ..intervals import Row, column, measured
 from .examples import Example, Subject
 
 _BOTH: tuple[Length | None, ...] = (AUTO, None)

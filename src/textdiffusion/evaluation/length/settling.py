@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from ...lengths import cut
-from .bootstrap import Row, column, measured
+from ..intervals import Row, column, measured
 from .examples import Example, Subject, needs_of
 
 THRESHOLD = 0.9

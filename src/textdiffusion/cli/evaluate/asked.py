@@ -1,0 +1,168 @@
+"""What measurements ask for alike: a model, text to measure it on, and that this text is new to it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ...data.prompted import Prompted, read_prompted
+from ...data.sources import available_splits, read_documents
+from ...errors import DataError, SettingsError
+from ...evaluation.documents import shuffled
+from ...evaluation.overlap import Overlap, find_overlap
+from ...language_model import DiffusionLM, load
+
+MEASURED = ("test", "validation")
+"""Splits to measure on, the best first."""
+TRAINED = "train"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The model that is measured, and how it is loaded; so is every other one that it is compared with."""
+
+    model: str | None = None
+    """Model folder or Hub id; `starter`, which comes with this program, when left out."""
+    device: str | None = None
+    """auto, cpu, cuda or mps; the fastest there is when left out."""
+    dtype: str | None = None
+    """How weights are held: float32, bfloat16, float16, int8 (for CPUs), or auto, as saved."""
+
+    def load(self, other: str | None = None, *, compile: bool = False) -> DiffusionLM:
+        """The model, or another one in the same way."""
+        given = {"name": other or self.model, "device": self.device, "dtype": self.dtype}
+        return load(**{name: value for name, value in given.items() if value is not None}, compile=compile)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The text that a model is measured on."""
+
+    data: str = ""
+    """Text, or prompts with answers: a file, a folder of splits, or a data set of the Hub."""
+    split: str | None = None
+    """Split to measure on; test, else validation, else the whole file when left out."""
+    text_field: str | None = None
+    """Column of the text; `text`, `content` or the only one of strings when left out."""
+    limit: int = 200
+    """Most texts that are measured, drawn by the seed from the first 100,000."""
+    seed: int = 0
+    """Of the choice of texts, and of all that is drawn for them."""
+
+    def __post_init__(self) -> None:
+        """Refuse what could only fail after a model is loaded.
+
+        Raises:
+            SettingsError: see the message.
+        """
+        if not self.data:
+            raise SettingsError("no text to measure on; give --data FILE, or a folder of splits.")
+        if self.limit < 1:
+            raise SettingsError(f"limit is {self.limit}; it must be at least 1.")
+
+    def measured_split(self) -> str:
+        """The split to measure on.
+
+        Raises:
+            SettingsError: the data have nothing but a training split.
+            DataError: nothing is there under that name.
+        """
+        there = available_splits(self.data)
+        if self.split is not None or not there:
+            return self.split or MEASURED[0]
+        found = next((name for name in MEASURED if name in there), None)
+        if found is None:
+            raise SettingsError(
+                f"{self.data} has no split to measure on (it has {', '.join(there)}); name one with --split."
+            )
+        return found
+
+    def training_source(self, train_data: str) -> str | None:
+        """Where the training text is: what was named, or the training split beside what is measured."""
+        if train_data:
+            return train_data
+        own = TRAINED in available_splits(self.data) and self.measured_split() != TRAINED
+        return self.data if own else None
+
+    def texts(self) -> tuple[list[Prompted], int]:
+        """The documents, and how many blank ones were met among them.
+
+        Raises:
+            DataError: there is nothing to read, or it is broken.
+        """
+        read = read_documents(self.data, split=self.measured_split(), text_field=self.text_field).read
+        return self._taken(Prompted(None, text) for text in read())
+
+    def answers(self) -> tuple[list[Prompted], int]:
+        """Prompts with their answers, where the data hold both."""
+        split = self.measured_split()
+        return self._taken(read_prompted(self.data, split=split, text_field=self.text_field))
+
+    def _taken(self, texts: Iterable[Prompted]) -> tuple[list[Prompted], int]:
+        found, blank = list[Prompted](), 0
+        for text in shuffled(texts, self.seed):
+            if len(found) == self.limit:
+                break
+            if text.answer.strip():
+                found.append(text)
+            else:
+                blank += 1
+        if not found:
+            raise DataError(f"{self.data} holds no text; give a file or folder with at least one document.")
+        return found, blank
+
+
+@dataclass(frozen=True)
+class Separation:
+    """That what is measured was not trained on."""
+
+    train_data: str = ""
+    """Training text, which must not hold what is measured; the training split of `data` when left out."""
+    train_limit: int = 100_000
+    """Most training documents that are looked through; 0 looks at none."""
+    allow_overlap: bool = False
+    """Measure texts that stand in the training text all the same."""
+
+    def __post_init__(self) -> None:
+        """Refuse a number that means nothing.
+
+        Raises:
+            SettingsError: see the message.
+        """
+        if self.train_limit < 0:
+            raise SettingsError(f"train_limit is {self.train_limit}; give 0 or more documents.")
+
+    def check(self, source: Source, texts: Sequence[Prompted]) -> Overlap | None:
+        """What the training text holds of these texts; None where none is known or looked at.
+
+        Raises:
+            DataError: it holds some, and that was not allowed.
+        """
+        training = source.training_source(self.train_data)
+        if training is None or self.train_limit == 0:
+            return None
+        found = find_overlap(
+            [(text.prompt or "") + text.answer for text in texts], _whole(training), self.train_limit
+        )
+        if found.count and not self.allow_overlap:
+            raise DataError(
+                f"{found.count} of {found.texts} texts to measure stand in the training text {training} too "
+                f"{_of_which(found)}; take them out, or measure all the same with --allow-overlap."
+            )
+        return found
+
+
+def overlap_said(found: Overlap | None) -> str:
+    """A sentence about what was found."""
+    if found is None:
+        return "not compared with any training text: name it with --train-data"
+    where = f"the {found.searched:,} training documents that were looked through"
+    return f"{found.count} of {found.texts} stand in {where} {_of_which(found)}"
+
+
+def _of_which(found: Overlap) -> str:
+    return f"({len(found.exact)} word for word, {len(found.near)} nearly)"
+
+
+def _whole(source: str) -> Iterator[str]:
+    """Training documents; a prompt and its answer are one."""
+    for text in read_prompted(source, split=TRAINED):
+        yield (text.prompt or "") + text.answer

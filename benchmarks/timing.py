@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from textdiffusion.evaluation.speed import CPU, Cost, race
+from textdiffusion.evaluation.speed import CPU, Cost, Work, race
 
 
 def take_turns(contestants: Mapping[str, Callable[[], object]], rounds: int, work: int) -> dict[str, Cost]:
@@ -18,10 +18,10 @@ def take_turns(contestants: Mapping[str, Callable[[], object]], rounds: int, wor
     A contestant made by `counting` tells its network calls too.
     """
 
-    def told(run: Callable[[], object]) -> Callable[[], tuple[int, int]]:
-        def write() -> tuple[int, int]:
+    def told(run: Callable[[], object]) -> Callable[[], Work]:
+        def write() -> Work:
             found = run()
-            return work, found.calls if isinstance(found, Counted) else 0
+            return Work(work, found.calls if isinstance(found, Counted) else 0)
 
         return write
 

@@ -8,7 +8,7 @@ import torch
 
 from textdiffusion.cli.main import main
 from textdiffusion.evaluation.memory import weighed
-from textdiffusion.evaluation.speed import Cost, race
+from textdiffusion.evaluation.speed import Cost, Work, race
 
 
 def test_speed_of_the_bundled_model(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,6 +28,8 @@ def test_speed_of_the_bundled_model(capsys: pytest.CaptureFixture[str]) -> None:
     for row in rows.values():
         assert row["fastest"] <= row["seconds"] <= row["slowest"]
         assert row["peak_megabytes"] is None or 0 <= row["peak_megabytes"] < 1000
+        assert 0.0 < row["first_token_seconds"] <= row["slowest"]
+        assert row["seconds_per_1000_tokens"] == pytest.approx(1000 / row["tokens_per_second"], rel=0.05)
 
 
 def test_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,11 +59,13 @@ def test_wrong_races(flags: str, said: str, capsys: pytest.CaptureFixture[str]) 
 def test_contestants_take_turns_and_the_warm_up_is_not_counted() -> None:
     order: list[str] = []
 
-    def named(name: str) -> tuple[int, int]:
+    def named(name: str) -> Work:
         order.append(name)
-        return 10, 3
+        return Work(10, 3, len(order) / 10 if name == "a" else None)
 
     found = race({"a": lambda: named("a"), "b": lambda: named("b")}, rounds=2)
+    assert found["a"].first_settled == pytest.approx(0.4)  # the middle of .3 and .5
+    assert found["b"].first_settled is None
     assert order == ["a", "b"] * 3
     assert all(len(cost.seconds) == 2 and cost.nfe == 3 for cost in found.values())
     slow, fast = Cost([2.0, 3.0, 40.0], 10, 3, None), Cost([1.0, 1.0, 10.0], 10, 3, None)

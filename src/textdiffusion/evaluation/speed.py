@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 
@@ -15,6 +16,17 @@ from ..generation import Frame
 from .memory import weighed
 
 CPU = torch.device("cpu")
+
+
+class Work(NamedTuple):
+    """What a contestant did in one round."""
+
+    tokens: int
+    """New tokens."""
+    nfe: int
+    """Network calls."""
+    first_settled: float | None = None
+    """Seconds until the first of the tokens stood there; None where nobody looked."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,8 @@ class Cost:
     """Network calls of a round."""
     megabytes: float | None
     """Most memory taken above what was held before, in the round that warms up; None where it is unknown."""
+    first_settled: float | None = None
+    """Seconds until the first token stood there, in the middle round; None where nobody looked."""
 
     @property
     def median(self) -> float:
@@ -49,23 +63,31 @@ class Cost:
 
 
 def race(
-    contestants: Mapping[str, Callable[[], tuple[int, int]]],
+    contestants: Mapping[str, Callable[[], Work]],
     rounds: int,
     *,
     device: torch.device = CPU,
 ) -> dict[str, Cost]:
-    """Let the contestants take turns for some rounds, after one round that warms up and weighs them.
-
-    Each returns how many tokens it wrote and how many network calls that took.
-    """
+    """Let the contestants take turns for some rounds, after one round that warms up and weighs them."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    first: dict[str, list[float]] = {name: [] for name in contestants}
     work = {name: weighed(write, device) for name, write in contestants.items()}
     for _ in range(rounds):
         for name, write in contestants.items():
             begin = time.perf_counter()
-            write()
+            done = write()
             seconds[name].append(time.perf_counter() - begin)
-    return {name: Cost(seconds[name], *done, megabytes) for name, (done, megabytes) in work.items()}
+            first[name] += [] if done.first_settled is None else [done.first_settled]
+    return {
+        name: Cost(
+            seconds[name],
+            done.tokens,
+            done.nfe,
+            megabytes,
+            statistics.median(first[name]) if first[name] else None,
+        )
+        for name, (done, megabytes) in work.items()
+    }
 
 
 @torch.inference_mode()

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ...errors import SettingsError
-from ...evaluation.speed import Cost, race, staleness
+from ...evaluation.speed import Cost, Work, race, staleness
+from ...evaluation.turns import first_settled
 from ...generation import Decoding
 from ...generation.memory import CACHES
 from ...language_model import DiffusionLM, Task
@@ -17,6 +18,7 @@ from ..flags import IN_A_ROW, Parser, build
 from ..quiet import quiet_libraries
 from .asked import Measured
 
+_SHOWN = ("first_token_seconds", "tokens_per_second", "nfe", "speed", "peak_megabytes")
 PLAIN = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
 """The model's own distribution, of which alone an error can be told."""
 
@@ -106,16 +108,20 @@ def _task(lm: DiffusionLM, order: Race, options: dict[str, object]) -> Task:
     )
 
 
-def _writing(lm: DiffusionLM, task: Task) -> Callable[[], tuple[int, int]]:
-    def write() -> tuple[int, int]:
+def _writing(lm: DiffusionLM, task: Task) -> Callable[[], Work]:
+    def write() -> Work:
         frames = list(lm.stream(task))
-        return int(task.canvas.editable.sum()), frames[-1].nfe
+        return Work(int(task.canvas.editable.sum()), frames[-1].nfe, first_settled(frames))
 
     return write
 
 
 def _staleness(lm: DiffusionLM, task: Task) -> float:
     return staleness(lm.denoiser, lm.corruption, task.canvas.to(lm.model.device), list(lm.stream(task)))
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 4)
 
 
 def _show(order: Race, costs: dict[str, Cost], errors: dict[str, float]) -> None:
@@ -126,7 +132,9 @@ def _show(order: Race, costs: dict[str, Cost], errors: dict[str, float]) -> None
             "seconds": round(cost.median, 4),
             "fastest": round(min(cost.seconds), 4),
             "slowest": round(max(cost.seconds), 4),
+            "first_token_seconds": _rounded(cost.first_settled),
             "tokens_per_second": round(cost.tokens_per_second, 1),
+            "seconds_per_1000_tokens": _rounded(1000.0 / cost.tokens_per_second),
             "nfe": cost.nfe,
             "speed": round(cost.speed_against(first), 3),
             "peak_megabytes": None if cost.megabytes is None else round(cost.megabytes, 1),
@@ -138,10 +146,10 @@ def _show(order: Race, costs: dict[str, Cost], errors: dict[str, float]) -> None
         for row in rows:
             print(json.dumps(row))
         return
-    table = Table("", "seconds", "tokens/s", "calls", "speed", "peak MB", "cache error")
+    table = Table("", "seconds", "first token", "tokens/s", "calls", "speed", "peak MB", "cache error")
     for row in rows:
         spread = f"{row['seconds']} ({row['fastest']}-{row['slowest']})"
-        told = (row["tokens_per_second"], row["nfe"], row["speed"], row["peak_megabytes"])
+        told = [row[name] for name in _SHOWN]
         error = "" if row["cache_error"] is None else f"{row['cache_error']:.4f}"
         table.add_row(str(row["name"]), spread, *("" if each is None else str(each) for each in told), error)
     console = Console()

@@ -28,7 +28,7 @@ from textdiffusion.data.prompted import read_prompted
 from textdiffusion.evaluation.length import STUDIES, Row, Subject, examples_of
 
 WORDS = "cat sun dog sea hat run big red map ice tea box fog hut jam key log net owl pig".split()  # noqa: SIM905
-MOST = 40
+MOST = 24
 """Times that a word is asked for at most."""
 PROMPT = 5
 """Tokens of a prompt: begin, two words, a number and which of the words."""
@@ -73,7 +73,7 @@ def main(
     runs: Path = Path("runs/length-task"),
     seeds: tuple[int, ...] = (0, 1, 2),
     steps: int = 1500,
-    length: int = 128,
+    length: int = 96,
     end_share: float = 0.1,
     quantiles: tuple[float, ...] = (0.9, 0.99),
     limit: int = 160,

@@ -109,7 +109,8 @@ def read_rows(source: str, *, split: str) -> Iterator[tuple[str, Mapping[str, An
     Raises:
         DataError: as `read_documents`, and for what is no row of fields.
     """
-    path, rows = Path(source).expanduser(), iter[tuple[str, object]](())
+    path = Path(source).expanduser()
+    rows: Iterator[tuple[str, object]]
     if path.exists():
         files = split_files(source, split)
         kinds = [kind_of(file) or "" for file in files]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lengths.known import A, B, BEGIN, IS, MASK, VOCAB, Known, known_model, small_model, tokenizer
+from lengths.known import BEGIN, IS, MASK, VOCAB, A, B, Known, known_model, small_model, tokenizer
 
 from textdiffusion.checkpoint import Checkpoint
 from textdiffusion.denoisers.transformer import DiffusionTransformerConfig, DiffusionTransformerForMaskedLM
@@ -143,9 +143,7 @@ def test_a_causal_network_is_scored_on_the_suffix_too(causal: DiffusionLM, plain
 def test_greedy_is_what_generate_writes(which: str, request: pytest.FixtureRequest) -> None:
     lm = request.getfixturevalue(which)
     prompts = ["ab", "b=a", ""]
-    texts = [
-        each.text for each in lm.generate(prompts, length=3, decoding=None, **greedy_options(lm))
-    ]
+    texts = [each.text for each in lm.generate(prompts, length=3, decoding=None, **greedy_options(lm))]
     right = [Option(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
     wrong = [Option(each.prompt, each.answer[:2] + _other(each.answer[2])) for each in right]
     assert all(len(text) == 3 for text in texts)

@@ -18,7 +18,7 @@ from textdiffusion.evaluation.choices.items import Choice, Question
 from textdiffusion.evaluation.choices.measures import Answered, Infilled, LastWord, Likeliest
 from textdiffusion.evaluation.choices.sentences import lines, sentences
 from textdiffusion.evaluation.choices.tasks import Benchmark
-from textdiffusion.evaluation.likelihood import Bound
+from textdiffusion.evaluation.methods import Scoring
 from textdiffusion.generation import Decoding
 
 Records = list[dict[str, Any]]
@@ -38,7 +38,7 @@ def choice(prompt: str, *answers: str, gold: int) -> Choice:
 # -- records ---------------------------------------------------------------------------------------------
 
 PUBLISHED: list[tuple[str, dict[str, Any], Any]] = [
-    ("lambada", {"text": "He said it to \"Bob Smith\""}, Option("He said it to \"Bob", " Smith\"")),
+    ("lambada", {"text": 'He said it to "Bob Smith"'}, Option('He said it to "Bob', ' Smith"')),
     ("lambada", {"context": "He ran to the\n", "continuation": "door"}, Option("He ran to the", " door")),
     (
         "hellaswag",
@@ -75,7 +75,12 @@ PUBLISHED: list[tuple[str, dict[str, Any], Any]] = [
     ),
     (
         "winogrande",
-        {"sentence": "The cup hit the jar and _ broke.", "option1": "the cup", "option2": "it", "answer": "2"},
+        {
+            "sentence": "The cup hit the jar and _ broke.",
+            "option1": "the cup",
+            "option2": "it",
+            "answer": "2",
+        },
         Choice(
             (
                 Option("The cup hit the jar and the cup", " broke."),
@@ -92,12 +97,19 @@ PUBLISHED: list[tuple[str, dict[str, Any], Any]] = [
     (
         "arc-challenge",
         {
-            "question": {"stem": "Which?", "choices": [{"text": "x", "label": "1"}, {"text": "y", "label": "2"}]},
+            "question": {
+                "stem": "Which?",
+                "choices": [{"text": "x", "label": "1"}, {"text": "y", "label": "2"}],
+            },
             "answerKey": "1",
         },
         choice("Question: Which?\nAnswer:", " x", " y", gold=0),
     ),
-    ("multiple-choice", {"query": "1 + 1 =", "choices": ["2", "3"], "gold": 0}, choice("1 + 1 =", " 2", " 3", gold=0)),
+    (
+        "multiple-choice",
+        {"query": "1 + 1 =", "choices": ["2", "3"], "gold": 0},
+        choice("1 + 1 =", " 2", " 3", gold=0),
+    ),
     (
         "infilling",
         {f"sentence{n}": f"S{n}." for n in range(1, 6)},
@@ -110,8 +122,8 @@ PUBLISHED: list[tuple[str, dict[str, Any], Any]] = [
     ),
     (
         "infilling",
-        {"text": "One. \"Two!\" she said. Three?\n\nFour. Five. Six."},
-        Option("One. \"Two!\"", " she said.", " Three? Four."),
+        {"text": 'One. "Two!" she said. Three?\n\nFour. Five. Six.'},
+        Option('One. "Two!"', " she said.", " Three? Four."),
     ),
     (
         "triviaqa",
@@ -141,7 +153,11 @@ def test_records_in_their_published_form(
         ("piqa", {"goal": "x", "sol1": "a", "sol2": "b", "label": -1}, "a right answer"),
         ("piqa", {"goal": "x", "sol1": "a", "sol2": "b", "label": ""}, "a right answer"),
         ("winogrande", {"sentence": "none", "option1": "a", "option2": "b", "answer": "1"}, "no _"),
-        ("arc-easy", {"question": "x", "choices": {"text": ["a"], "label": ["A"]}, "answerKey": "C"}, "answer"),
+        (
+            "arc-easy",
+            {"question": "x", "choices": {"text": ["a"], "label": ["A"]}, "answerKey": "C"},
+            "answer",
+        ),
         ("lambada", {"text": "one"}, "a single word"),
         ("infilling", {"title": "x"}, "a text of four sentences"),
     ],
@@ -175,7 +191,7 @@ def test_sentences_end_at_full_stops() -> None:
     assert lines(" 一\n\n二 \r\n三") == ["一", "二", "三"]
 
 
-@given(st.text("ab.!? \n\"", max_size=40))
+@given(st.text('ab.!? \n"', max_size=40))
 def test_sentences_keep_every_letter(text: str) -> None:
     assert "".join("".join(sentences(text)).split()) == "".join(text.split())
 
@@ -241,7 +257,7 @@ def test_rouge_is_that_of_the_package_and_reads_chinese() -> None:
     assert rouge("a b c d", "d c b a") == [1.0, 0.0, 0.25]
     assert rouge("床前明月光", "床前明月夜") == pytest.approx([0.8, 0.75, 0.8])
     lm = known_model(Known(sure=1 - 1e-6), after_end="")
-    subject = Subject(lm, Bound(), lm.decoding(None, {"sampler": "single-best"}))
+    subject = Subject(lm, Scoring(), lm.decoding(None, {"sampler": "single-best"}))
     outcome = Infilled()(subject, [Option("aa=b", "b", "")])
     assert outcome.table == [[1.0, 0.0, 1.0]]
     assert outcome.rows[0]["infill"] == "b" and outcome.told["nfe"] == 1
@@ -253,7 +269,7 @@ def test_rouge_is_that_of_the_package_and_reads_chinese() -> None:
 @pytest.fixture
 def subject() -> Subject:
     """A model that knows its language: after n letters a and = come n letters b."""
-    return Subject(known_model(Known(), after_end=""), Bound(), Decoding(sampler="single-best"), length=4)
+    return Subject(known_model(Known(), after_end=""), Scoring(), Decoding(sampler="single-best"), length=4)
 
 
 def test_the_likeliest_option_by_hand(subject: Subject) -> None:
@@ -266,7 +282,7 @@ def test_the_likeliest_option_by_hand(subject: Subject) -> None:
     assert [row["chosen"] for row in outcome.rows] == [1, 0]
     for way in ("acc_norm", "acc_bytes", "acc_tokens"):
         assert [row[way] for row in outcome.rows] == [1.0, 1.0]
-    assert outcome.told == {"chance": 0.5, "cut": 0}
+    assert outcome.told == {"chance": 0.5, "method": "bound", "exact": False, "samples": 8, "cut": 0}
     assert list(outcome.columns) == ["acc", "acc_norm", "acc_bytes", "acc_tokens"]
 
 
@@ -282,10 +298,12 @@ def test_mutual_information_takes_away_what_is_likely_anyway(subject: Subject) -
 def test_the_last_word_with_all_its_tokens(subject: Subject) -> None:
     import math
 
-    outcome = LastWord()(subject, [Option("aaa=", "bbb"), Option("aaa=", "bba"), Option("a" * 40 + "=", "bb")])
+    outcome = LastWord()(
+        subject, [Option("aaa=", "bbb"), Option("aaa=", "bba"), Option("a" * 40 + "=", "bb")]
+    )
     assert [row["acc"] for row in outcome.rows] == [1.0, 0.0, 1.0]
     assert outcome.rows[0]["nats"] == pytest.approx(-3 * math.log(0.95), rel=1e-4)
-    assert outcome.told == {"cut": 1}
+    assert outcome.told["cut"] == 1
     mean = sum(row["nats"] for row in outcome.rows) / 3
     (report,) = compare(
         Benchmark(lambda source, split: iter([]), LastWord(), "x"),
@@ -310,7 +328,7 @@ def test_answers_in_words(subject: Subject) -> None:
 
 
 def test_two_models_are_compared_in_pairs(subject: Subject) -> None:
-    other = Subject(small_model(after_end="", learns_end=False), Bound(), Decoding())
+    other = Subject(small_model(after_end="", learns_end=False), Scoring(), Decoding())
     asked = [Choice((Option("a" * n + "=", "b" * n), Option("a" * n + "=", "a" * n)), 0) for n in range(1, 7)]
     task = Benchmark(lambda source, split: iter([]), Likeliest(), "x")
     one, two = compare(task, [subject, other], asked, limit=4, seed=0)

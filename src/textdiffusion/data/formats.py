@@ -251,9 +251,7 @@ def _parquet(path: Path) -> Iterator[Any]:
         raise DataError(f"{path} is damaged or not really Parquet; fetch or write it again.") from error
 
 
-def _rows_of_parquet(
-    table: Any, path: Path, columns: Sequence[str] | None
-) -> Iterator[tuple[str, object]]:
+def _rows_of_parquet(table: Any, path: Path, columns: Sequence[str] | None) -> Iterator[tuple[str, object]]:
     for batch in table.iter_batches(batch_size=256, columns=columns):
         yield from ((str(path), row) for row in batch.to_pylist())
 

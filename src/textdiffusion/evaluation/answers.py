@@ -4,7 +4,6 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 
@@ -13,8 +12,8 @@ from ..errors import SettingsError
 from ..generation import Decoding
 from ..language_model import DiffusionLM, Generation, Task
 from ..shapes import Tokens, Where
-from ..tokens import TextFormat
 from .batches import TOKENS_AT_ONCE, in_batches
+from .documents import split_ids
 from .likelihood import Method, Passage, score
 
 
@@ -104,18 +103,23 @@ def place(lm: DiffusionLM, option: Option, seed: int = 0) -> Placed | None:
     prompt = option.prompt.rstrip(" ")
     answer = option.prompt[len(prompt) :] + option.answer
     head = len(lm.format.prompt(""))
-    before, inside, behind = _pieces(lm.format, (prompt, answer, option.suffix))
+    before, inside = split_ids(lm.format, prompt, answer)
+    behind = split_ids(lm.format, prompt + answer, option.suffix)[1]
     room = lm.longest - len(inside) - len(behind)
     if room < head:
         return None
     given = _recent(before, head, room)
     joint = bool(behind) and lm.denoiser.block_size is not None
-    hole = [False] * len(given) + [True] * len(inside) + [False] * len(behind)
-    scored = hole if not joint else [False] * len(given) + [True] * (len(inside) + len(behind))
-    asked = [here and (place > 0 or not lm.denoiser.shift) for place, here in enumerate(scored)]
+    ids, begin = [*given, *inside, *behind], max(len(given), int(lm.denoiser.shift))
+    hole = [len(given) <= place < len(given) + len(inside) for place in range(len(ids))]
+    scored = [here or (joint and place >= len(given)) for place, here in enumerate(hole)]
+    asked = [
+        here and place >= begin and id != lm.format.mask_id
+        for place, (id, here) in enumerate(zip(ids, scored, strict=True))
+    ]
     if not any(asked):
         raise SettingsError(f"the answer {option.answer!r} has no token that can be asked about.")
-    passage = Passage([*given, *inside, *behind], asked, _seed(seed, option.prompt))
+    passage = Passage(ids, asked, _seed(seed, option.prompt))
     text = (answer + option.suffix if joint else answer).strip()
     return Placed(passage, hole, text, sum(asked), len(before) - len(given))
 
@@ -252,15 +256,6 @@ def _held(lm: DiffusionLM, option: Option, placed: Placed | None) -> Placed:
             "shorten it, or choose another model."
         )
     return placed
-
-
-def _pieces(text_format: TextFormat, parts: Sequence[str]) -> list[list[int]]:
-    """The ids of each part of a text, of the whole text where no token reaches over a border."""
-    wholes = [[], *(text_format.prompt("".join(parts[: n + 1])) for n in range(len(parts)))]
-    if all(longer[: len(shorter)] == shorter for shorter, longer in pairwise(wholes)):
-        return [longer[len(shorter) :] for shorter, longer in pairwise(wholes)]
-    head = len(text_format.prompt(""))
-    return [text_format.prompt(part)[head if number else 0 :] for number, part in enumerate(parts)]
 
 
 def _recent(ids: Sequence[int], head: int, room: int) -> list[int]:

@@ -12,6 +12,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 
+from ..device import DEVICES
 from ..language_model import load
 from .batches import TOKENS_AT_ONCE
 from .respondent import Respondent
@@ -25,7 +26,7 @@ class TextDiffusion(LM):  # type: ignore[misc, unused-ignore]  # the package has
         self,
         pretrained: str = "starter",
         *,
-        device: str | None = None,
+        device: str = DEVICES[0],
         dtype: str = "auto",
         seed: int = 0,
         tokens_at_once: int = TOKENS_AT_ONCE,
@@ -42,8 +43,7 @@ class TextDiffusion(LM):  # type: ignore[misc, unused-ignore]  # the package has
             SettingsError, UnknownNameError, CheckpointError, IncompatibleError: see the message.
         """
         super().__init__()
-        place = {} if device is None else {"device": device}
-        lm = load(pretrained, dtype=dtype, **place)
+        lm = load(pretrained, device=device, dtype=dtype)
         self.respondent = Respondent.of(lm, options, seed=seed, tokens_at_once=tokens_at_once)
         self._device = lm.model.device
 
@@ -55,13 +55,11 @@ class TextDiffusion(LM):  # type: ignore[misc, unused-ignore]  # the package has
     def loglikelihood(
         self, requests: Sequence[Instance], disable_tqdm: bool = False
     ) -> list[tuple[float, bool]]:
-        """log p of each continuation, or a bound below it, and whether greedy decoding writes it."""
+        """The log p of each continuation, or a bound below it, and whether greedy decoding writes it."""
         return self.respondent.loglikelihood([request.args for request in requests])
 
-    def loglikelihood_rolling(
-        self, requests: Sequence[Instance], disable_tqdm: bool = False
-    ) -> list[float]:
-        """log p of each whole text, or a bound below it."""
+    def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[float]:
+        """The log p of each whole text, or a bound below it."""
         return self.respondent.rolling([request.args[0] for request in requests])
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:

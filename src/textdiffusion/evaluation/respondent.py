@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from itertools import groupby
 from typing import Any
 
+from ..data.prompted import Prompted
 from ..errors import DataError
 from ..generation import Decoding
 from ..language_model import DiffusionLM
@@ -49,7 +50,7 @@ class Respondent:
         return cls(lm, scoring, writing, **others)
 
     def loglikelihood(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, bool]]:
-        """log p of each continuation behind its context, or a bound below it, and whether it is greedy."""
+        """The log p of each continuation, or a bound below it, and whether greedy decoding writes it."""
         options = [Option(*pair) for pair in pairs]
         method, at_once = self.scoring.chosen(), self.tokens_at_once
         found = scores(self.lm, options, method, seed=self.seed, tokens_at_once=at_once)
@@ -57,12 +58,12 @@ class Respondent:
         return [(-each.nats, here) for each, here in zip(found, right, strict=True)]
 
     def rolling(self, texts: Sequence[str]) -> list[float]:
-        """log p of each whole text, or a bound below it, cut as `textdiffusion evaluate likelihood` does."""
+        """The log p of whole texts, or a bound below it, cut as `textdiffusion evaluate likelihood` does."""
         windows = Windows.of(self.lm)
         passages = [self._passages(text, windows) for text in texts]
         every = [passage for some in passages for passage in some]
         nats = iter(score(self.lm, every, self.scoring.chosen(), tokens_at_once=self.tokens_at_once).mean)
-        return [-sum(float(next(nats)) for _ in some) for some in passages]
+        return [0.0 - sum((float(next(nats)) for _ in some), 0.0) for some in passages]
 
     def generate(self, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
         """What is written behind each context, by the generation settings that stand beside it."""
@@ -99,7 +100,7 @@ class Respondent:
 
     def _passages(self, text: str, windows: Windows) -> list[Passage]:
         try:
-            return read_corpus([text], self.lm, windows, ends=False, seed=self.seed).passages
+            return read_corpus([Prompted(None, text)], self.lm, windows, ends=False, seed=self.seed).passages
         except DataError:  # nothing in it can be scored
             return []
 

@@ -9,22 +9,23 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ...data.sources import available_splits
 from ...errors import SettingsError
 from ...evaluation.choices import TASKS, Benchmark, Report, Subject, compare, difference_row
 from ...evaluation.intervals import Row
-from ...evaluation.likelihood import Method
 from ...evaluation.methods import Scoring
 from ...generation import Decoding
-from ...language_model import DiffusionLM, load
+from ...language_model import DiffusionLM
 from ...views.files import write_whole
 from ..flags import IN_A_ROW, Parser, build, own
 from ..quiet import quiet_libraries
+from .asked import Measured, choose_split
+
+_SCORING = {entry.name for entry in fields(Scoring)}
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Which model, about what."""
+    """What is asked, and what becomes of the answers."""
 
     task: str = ""
     """What is asked; the list of tasks stands below."""
@@ -32,8 +33,6 @@ class Asked:
     """Its records: a file, a folder of splits, or a data set of the Hub; the task's own there if left out."""
     split: str | None = None
     """Split to measure on; the task's usual one, or the whole file, when left out."""
-    model: str | None = None
-    """Model folder or Hub id; `starter`, which comes with this program, when left out."""
     baseline: str | None = None
     """A second model, asked about the same items and compared in pairs."""
     limit: int | None = None
@@ -46,10 +45,6 @@ class Asked:
     """File of JSON lines for what was asked and answered, item by item."""
     seed: int = 0
     """Of the choice of items, of noise, and of what is written."""
-    device: str | None = None
-    """auto, cpu, cuda or mps; the fastest there is when left out."""
-    dtype: str | None = None
-    """How weights are held: float32, bfloat16, float16, int8 (for CPUs), or auto, as saved."""
     json: bool = False
     """Print one JSON object for each model."""
 
@@ -78,59 +73,41 @@ class Asked:
         """Where the records are."""
         return self.data or self.benchmark.hub
 
-    def chosen_split(self) -> str:
-        """The split to measure on.
-
-        Raises:
-            SettingsError: the data have no split that the task is measured on.
-        """
-        there, usual = available_splits(self.source), self.benchmark.splits
-        if self.split is not None or not there:
-            return self.split or usual[0]
-        found = next((name for name in usual if name in there), None)
-        if found is None:
-            raise SettingsError(
-                f"{self.source} has no split to measure on (it has {', '.join(there)}); name one with --split."
-            )
-        return found
-
 
 def run(prog: str, argv: Sequence[str]) -> int:
     """Ask the model, and the baseline if there is one, and print what came out."""
     parser = Parser(prog, "Ask a model questions that have right answers.", tuples=IN_A_ROW)
     parser.epilog = "tasks: " + "; ".join(f"{name}: {each.summary}" for name, each in TASKS.items())
-    scoring = {entry.name for entry in fields(Scoring)}
+    parser.add_fields(Measured)
     parser.add_fields(Asked)
     parser.add_fields(Scoring, title="how options are scored (sampler, steps, ... also write answers)")
-    parser.add_fields(Decoding, title="how answers are written", skip={"settings", *scoring})
+    parser.add_fields(Decoding, title="how answers are written", skip={"settings", *_SCORING})
     given = parser.read(argv)
-    asked, method, options = build(Asked, given), build(Scoring, given).chosen(), own(Decoding, given)
+    asked, measured, scoring = build(Asked, given), build(Measured, given), build(Scoring, given)
+    options = own(Decoding, given)
     Decoding().changed(options).recipe()  # raises now what would be raised after loading
-    split = asked.chosen_split()
+    split = choose_split(asked.source, asked.split, asked.benchmark.splits)
     quiet_libraries()
-    names = [asked.model] if asked.baseline is None else [asked.model, asked.baseline]
-    subjects = [_subject(asked, _load(asked, name), method, options) for name in names]
+    notes = Console(stderr=True, highlight=False)
+    models = [measured.load(name) for name in (None, *filter(None, [asked.baseline]))]
+    subjects = [_subject(asked, lm, scoring, options) for lm in models]
     items = asked.benchmark.items(asked.source, split)
-    reports = list(compare(asked.benchmark, subjects, items, limit=asked.limit, seed=asked.seed))
+    with notes.status(f"asking {' and '.join(lm.name for lm in models)}"):
+        reports = list(compare(asked.benchmark, subjects, items, limit=asked.limit, seed=asked.seed))
     told = {"task": asked.task, "data": asked.source, "split": split, "seed": asked.seed}
     rows = [told | report.row() for report in reports]
-    if len(reports) > 1:
-        rows.append(told | difference_row(*reports, seed=asked.seed))
+    if asked.baseline is not None:
+        rows.append(told | difference_row(reports[0], reports[1], asked.seed))
     if asked.save is not None:
         _save(asked.save, reports)
     _show(asked, rows, reports)
     return 0
 
 
-def _load(asked: Asked, name: str | None) -> DiffusionLM:
-    named = {"name": name, "device": asked.device, "dtype": asked.dtype}
-    return load(**{key: value for key, value in named.items() if value is not None}, compile=False)
-
-
-def _subject(asked: Asked, lm: DiffusionLM, method: Method, options: dict[str, Any]) -> Subject:
+def _subject(asked: Asked, lm: DiffusionLM, scoring: Scoring, options: dict[str, Any]) -> Subject:
     return Subject(
         lm,
-        method,
+        scoring,
         lm.decoding(None, options),
         length=asked.length,
         mutual=asked.mutual_information,
@@ -158,7 +135,7 @@ def _show(asked: Asked, rows: Sequence[Row], reports: Sequence[Report]) -> None:
     console.print(table)
     for report in reports:
         told = {"left_out": report.left_out, **report.outcome.told, "seconds": report.seconds}
-        known = ", ".join(f"{name} {value:.4g}" for name, value in told.items())
+        known = ", ".join(f"{name} {_plain(value)}" for name, value in told.items())
         console.print(f"{report.name}: {report.items} items of {asked.source}; {known}", soft_wrap=True)
 
 
@@ -167,3 +144,7 @@ def _cell(row: Row, name: str) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     ends = "" if low is None else f" [{low:.4g}, {high:.4g}]"
     return f"{row[name]:.4g}{ends}"
+
+
+def _plain(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

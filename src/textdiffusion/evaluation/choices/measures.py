@@ -1,4 +1,4 @@
-"""What is measured: the likeliest option, a last word, what a written text has in common with the true one."""
+"""What is measured: the likeliest option, a last word, what written texts have in common with true ones."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ from ...language_model import DiffusionLM
 from ..answers import Option, Pace, Score, fill, greedy, place, scores, write
 from ..batches import TOKENS_AT_ONCE
 from ..intervals import Means, Row, Statistic, column, ratio
-from ..likelihood import Method
-from .items import Choice, Question
+from ..methods import Scoring
 from .agreement import ROUGE, exact_match, f1, rouge_scorer
+from .items import Choice, Question
 
 Item = TypeVar("Item")
 
@@ -25,8 +25,8 @@ class Subject:
     """A model and how it is asked."""
 
     lm: DiffusionLM
-    method: Method
-    """Of what is scored."""
+    scoring: Scoring
+    """Of likelihood."""
     decoding: Decoding
     """Of what is written."""
     length: int = 16
@@ -39,7 +39,20 @@ class Subject:
 
     def scores(self, options: Sequence[Option]) -> list[Score]:
         """How unlikely each option is."""
-        return scores(self.lm, options, self.method, seed=self.seed, tokens_at_once=self.tokens_at_once)
+        method = self.scoring.chosen()
+        return scores(self.lm, options, method, seed=self.seed, tokens_at_once=self.tokens_at_once)
+
+    def told(self, found: Sequence[Score]) -> Row:
+        """How the scores came about."""
+        method = self.scoring.chosen()
+        exact = method.exact(self.lm.denoiser, method.noise(self.lm), scored=2)
+        cut = sum(score.placed.cut > 0 for score in found)
+        return {
+            "method": self.scoring.method,
+            "exact": exact,
+            "samples": 1 if exact else method.samples,
+            "cut": cut,
+        }
 
 
 @dataclass(frozen=True)
@@ -107,7 +120,7 @@ class Likeliest(Measure[Choice]):
                 }
             )
         chance = sum(1.0 / len(item.options) for item in items) / len(items)
-        return Outcome(rows, names, _means(names), {"chance": chance, **_scored(found)})
+        return Outcome(rows, names, _means(names), {"chance": chance, **subject.told(found)})
 
 
 class LastWord(Measure[Option]):
@@ -139,7 +152,7 @@ class LastWord(Measure[Option]):
             "perplexity": lambda means: np.exp(means[..., 1]),
             "nats_per_token": lambda means: ratio(means[..., 1], means[..., 2]),
         }
-        return Outcome(rows, ("acc", "nats", "tokens"), statistics, _scored(found))
+        return Outcome(rows, ("acc", "nats", "tokens"), statistics, subject.told(found))
 
 
 class Infilled(Measure[Option]):
@@ -213,11 +226,6 @@ def _ways(found: Sequence[Score], alone: Sequence[Score]) -> dict[str, Means]:
 
 def _means(names: Sequence[str]) -> dict[str, Statistic]:
     return {name: column(number) for number, name in enumerate(names)}
-
-
-def _scored(found: Sequence[Score]) -> Row:
-    """How many prompts were cut."""
-    return {"cut": sum(score.placed.cut > 0 for score in found)}
 
 
 def _paced(pace: Pace) -> Row:

@@ -1,7 +1,8 @@
 """Which sentence stood before this one, which behind it: questions made of texts.
 
-A model that reads from left to right knows p(next | previous) and gets p(previous | next) by Bayes' rule from
-the likelihood of both; a masked one reads either way. Whether that helps is asked by the same pairs both ways.
+A model that reads from left to right knows p(next | previous), and ranks previous texts by p(previous, next),
+which is p(previous | next) up to a factor that they share. A masked one is asked for either. Whether that
+helps it is told by the same pairs both ways.
 """
 
 from collections.abc import Callable, Iterator, Sequence

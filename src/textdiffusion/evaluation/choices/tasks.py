@@ -105,7 +105,9 @@ def siqa(row: Record) -> Choice:
 def winogrande(row: Record) -> Choice:
     """WinoGrande: what follows the gap is scored, given the sentence with either word in the gap."""
     if "context_options" in row:
-        options = [Option(str(text).strip(), f" {row['continuation'].strip()}") for text in row["context_options"]]
+        options = [
+            Option(str(text).strip(), f" {row['continuation'].strip()}") for text in row["context_options"]
+        ]
         return Choice(tuple(options), int(row["gold"]))
     before, gap, behind = str(row["sentence"]).partition("_")
     if not gap:

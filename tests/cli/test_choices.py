@@ -149,6 +149,7 @@ def test_infills_are_saved_or_the_package_is_named(
         (["--task", "piqa", "--data", "piqa.jsonl", "--limit", "0"], "limit is 0"),
         (["--task", "piqa", "--data", "piqa.jsonl", "--length", "0"], "length is 0"),
         (["--task", "piqa", "--data", "piqa.jsonl", "--samples", "0"], "samples is 0"),
+        (["--task", "piqa", "--data", "piqa.jsonl", "--save", "no/x.jsonl"], "there is no folder no"),
         (["--task", "piqa", "--data", "piqa.jsonl", "--method", "dual"], "Did you mean duel"),
         (["--task", "piqa", "--data", "piqa.jsonl", "--temperature", "-1"], "temperature -1.0"),
         (["--task", "piqa", "--data", "nothing.jsonl"], "No file or folder"),

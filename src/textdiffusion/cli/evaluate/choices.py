@@ -60,6 +60,8 @@ class Asked:
         for name in ("limit", "length"):
             if self.__dict__[name] is not None and self.__dict__[name] < 1:
                 raise SettingsError(f"{name} is {self.__dict__[name]}; it must be at least 1.")
+        if self.save is not None and not self.save.parent.is_dir():
+            raise SettingsError(f"there is no folder {self.save.parent} to save in; make it first.")
         if not self.source:
             raise SettingsError(f"the task {self.task} has no data of its own; give --data FILE.")
 
@@ -98,9 +100,9 @@ def run(prog: str, argv: Sequence[str]) -> int:
     rows = [told | report.row() for report in reports]
     if asked.baseline is not None:
         rows.append(told | difference_row(reports[0], reports[1], asked.seed))
+    _show(asked, rows, reports)
     if asked.save is not None:
         _save(asked.save, reports)
-    _show(asked, rows, reports)
     return 0
 
 

@@ -164,6 +164,16 @@ def test_greedy_may_see_what_follows() -> None:
     ]
 
 
+def test_greedy_may_end_a_text_as_generate_may() -> None:
+    lm = known_model(Known(), after_end="")
+    assert lm.generate("aa=", length=3, **greedy_options(lm)).text == "bb"
+    assert greedy(lm, [placed(lm, "aa=", "bbb"), placed(lm, "aa=", "bbb", "b"), placed(lm, "aa=", "bb")]) == [
+        False,
+        False,
+        True,
+    ]
+
+
 def test_most_texts_are_given_up_after_one_call() -> None:
     seen: list[Any] = []
     lm = known_model(Known(seen=seen), after_end="")
@@ -195,6 +205,7 @@ def test_long_prompts_are_cut_on_the_left(plain: DiffusionLM) -> None:
     long, _ = write(plain, ["a" * 50 + "bb="], length=4, decoding=decoding)
     short, _ = write(plain, ["a" * 16 + "bb="], length=4, decoding=decoding)
     assert long == short
+    assert write(plain, ["a" * 50, "a"], length=4, decoding=decoding)[1].cut == 1
     with pytest.raises(SettingsError, match="leave no room"):
         write(plain, ["a"], length=23, decoding=decoding)
 

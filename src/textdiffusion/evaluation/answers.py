@@ -3,7 +3,7 @@
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -41,6 +41,11 @@ class Placed:
     cut: int
     """Tokens at the beginning of the prompt for which there was no room."""
 
+    @property
+    def last(self) -> bool:
+        """Whether nothing follows the answer, so that the text may end within it."""
+        return self.hole[-1]
+
 
 @dataclass(frozen=True)
 class Score:
@@ -61,6 +66,8 @@ class Pace:
     nfe: int
     """Network calls."""
     seconds: float
+    cut: int
+    """Prompts of which the beginning was left out."""
 
     @property
     def steps_per_second(self) -> float:
@@ -134,15 +141,15 @@ def greedy(lm: DiffusionLM, placed: Sequence[Placed], tokens_at_once: int = TOKE
     decoding = Decoding().changed(greedy_options(lm))
 
     def still_right(numbers: Sequence[int], most_steps: int | None) -> list[int]:
-        sizes = [len(placed[number].passage.ids) for number in numbers]
         told = in_batches(
             lambda rows: _agrees(lm, [placed[numbers[row]] for row in rows], decoding, most_steps),
-            sizes,
+            [len(placed[number].hole) for number in numbers],
             tokens_at_once,
         )
         return [number for number, right in zip(numbers, told, strict=True) if right]
 
-    right = set(still_right(still_right(range(len(placed)), 1), None))
+    kinds = [[number for number, each in enumerate(placed) if each.last is last] for last in (True, False)]
+    right = {number for numbers in kinds for number in still_right(still_right(numbers, 1), None)}
     return [number in right for number in range(len(placed))]
 
 
@@ -175,13 +182,15 @@ def write(
         raise SettingsError(
             f"{length} new tokens leave no room for a prompt: {lm.name} holds {lm.longest}; lower the length."
         )
-    rows = [_recent(lm.format.prompt(prompt), head, lm.longest - length) for prompt in prompts]
+    wholes = [lm.format.prompt(prompt) for prompt in prompts]
+    rows = [_recent(whole, head, lm.longest - length) for whole in wholes]
 
     def task(numbers: Sequence[int]) -> Task:
         ids = [rows[number] for number in numbers]
         return lm.continuing(ids, length=length, seeds=[seed] * len(ids), decoding=decoding)
 
     found, pace = _run(lm, task, [len(row) + length for row in rows], tokens_at_once)
+    pace = replace(pace, cut=sum(len(whole) > len(row) for whole, row in zip(wholes, rows, strict=True)))
     return [_until(text.text, until) for text in found], pace
 
 
@@ -207,6 +216,7 @@ def fill(
         return lm.filling(rows, seeds=[seed] * len(rows), decoding=decoding)
 
     found, pace = _run(lm, task, [len(each.hole) for each in placed], tokens_at_once)
+    pace = replace(pace, cut=sum(each.cut > 0 for each in placed))
     return [lm.format.decode(text.token_ids).strip() for text in found], pace
 
 
@@ -224,7 +234,7 @@ def _run(
 
     found = in_batches(work, sizes, tokens_at_once)
     totals = (sum(each.steps for each in taken), sum(each.nfe for each in taken))
-    return found, Pace(*totals, sum(each.seconds for each in taken))
+    return found, Pace(*totals, sum(each.seconds for each in taken), cut=0)
 
 
 def _agrees(
@@ -237,6 +247,7 @@ def _agrees(
     task = lm.filling(
         [(each.passage.ids, each.hole) for each in placed], seeds=[0] * len(placed), decoding=decoding
     )
+    task = replace(task, inside=not placed[0].last)
     right = torch.ones(len(placed), dtype=torch.bool)
     for frame in lm.stream(task):
         right = ~_differs(frame.tokens, frame.settled, wanted).any(1).cpu()

@@ -229,4 +229,5 @@ def _means(names: Sequence[str]) -> dict[str, Statistic]:
 
 
 def _paced(pace: Pace) -> Row:
-    return {"steps": pace.steps, "nfe": pace.nfe, "steps_per_second": pace.steps_per_second}
+    speed = {"steps": pace.steps, "nfe": pace.nfe, "steps_per_second": pace.steps_per_second}
+    return {**speed, "cut": pace.cut}

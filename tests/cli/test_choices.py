@@ -99,7 +99,7 @@ def test_packed_files_and_limits(run: Run, model: str, data: Path) -> None:
     (row,) = run(*words, "--task", "arc_easy", "--data", str(data / "arc-easy.jsonl.xz")).objects
     assert row["items"] == 1
     (row,) = run(*words, "--task", "lambada", "--data", str(data / "lambada.jsonl"), "--limit", "1").objects
-    assert row["items"] == 1 and row["acc_error"] is None
+    assert row["items"] == 1 and row["acc_error"] is None and row["split"] is None
     (row,) = run(
         *words, "--task", "lambada", "--data", str(data / "lambada.jsonl"), "--method", "duel"
     ).objects

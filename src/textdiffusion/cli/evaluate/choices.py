@@ -96,7 +96,8 @@ def run(prog: str, argv: Sequence[str]) -> int:
     items = asked.benchmark.items(asked.source, split)
     with notes.status(f"asking {' and '.join(lm.name for lm in models)}"):
         reports = list(compare(asked.benchmark, subjects, items, limit=asked.limit, seed=asked.seed))
-    told = {"task": asked.task, "data": asked.source, "split": split, "seed": asked.seed}
+    whole = Path(asked.source).expanduser().is_file()
+    told = {"task": asked.task, "data": asked.source, "split": None if whole else split, "seed": asked.seed}
     rows = [told | report.row() for report in reports]
     if asked.baseline is not None:
         rows.append(told | difference_row(reports[0], reports[1], asked.seed))

@@ -196,12 +196,23 @@ class DiffusionLM:
 
     def infilling(self, texts: Sequence[str], *, seeds: Sequence[int], decoding: Decoding) -> Task:
         """Texts with holes."""
-        rows = [self.format.template(text) for text in texts]
+        task = self.filling([self.format.template(text) for text in texts], seeds=seeds, decoding=decoding)
+        return replace(task, prompts=tuple(texts))
+
+    def filling(
+        self,
+        rows: Sequence[tuple[Sequence[int], Sequence[bool]]],
+        *,
+        seeds: Sequence[int],
+        decoding: Decoding,
+    ) -> Task:
+        """As `infilling`, of ids and which of them are holes."""
         for ids, _ in rows:
             self._check_room(len(ids), 0)
         tokens, holes = zip(*rows, strict=True)
         canvas = Canvas.from_rows(tokens, holes, pad_id=self.format.pad_id)
-        return Task(canvas, decoding, tuple(seeds), tuple(texts), inside=True)
+        prompts = tuple(self.format.decode(ids) for ids in tokens)
+        return Task(canvas, decoding, tuple(seeds), prompts, inside=True)
 
     def stream(self, task: Task) -> Iterator[Frame]:
         """The frames of a task as they come; nothing of them is kept."""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from textdiffusion.data import formats
 from textdiffusion.data.formats import Repeats, split_text
-from textdiffusion.data.sources import available_splits, read_documents
+from textdiffusion.data.sources import available_splits, read_documents, read_rows
 from textdiffusion.errors import DataError
 
 TEXTS = ["Two lines,\none \u2028separator.", '  诗\t"quoted" ', "last\n\nparagraph"]
@@ -338,3 +338,58 @@ def test_long_strings_are_text_too(tmp_path: Path, kind: str) -> None:
         return  # the package datasets does not write it everywhere
     datasets.Dataset(pyarrow.table(columns)).save_to_disk(str(tmp_path / "saved"))
     assert list(read_documents(str(tmp_path / "saved"))) == ["one", "two"]
+
+
+# -- rows with all their fields --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("packed", PACKERS)
+@pytest.mark.parametrize("kind", [kind for kind in WRITERS if kind != ".txt"])
+def test_rows_keep_their_fields(kind: str, packed: str, tmp_path: Path) -> None:
+    wanted = [{"goal": "open\n诗", "label": "1"}, {"goal": " b ", "label": "0"}]
+    (tmp_path / f"test{kind}{packed}").write_bytes(PACKERS[packed](WRITERS[kind](wanted)))
+    assert [dict(row) for _, row in read_rows(str(tmp_path), split="test")] == wanted
+    (tmp_path / f"test{kind}{packed}").rename(tmp_path / f"alone{kind}{packed}")
+    found = list(read_rows(str(tmp_path / f"alone{kind}{packed}"), split="validation"))
+    assert [row for _, row in found] == wanted
+    assert all("alone" in where for where, _ in found)
+
+
+def test_lines_of_a_plain_text_are_rows(tmp_path: Path) -> None:
+    file = tmp_path / "lambada.txt"
+    file.write_text("one two\n\nthree\u2028four\n", encoding="utf-8")
+    assert [dict(row) for _, row in read_rows(str(file), split="test")] == [
+        {"text": "one two"},
+        {"text": "three\u2028four"},
+    ]
+
+
+def test_rows_of_a_saved_data_set(tmp_path: Path) -> None:
+    import datasets
+
+    table = datasets.Dataset.from_list([{"query": "x", "choices": ["a", "b"], "gold": 1}])
+    datasets.DatasetDict({"validation": table}).save_to_disk(str(tmp_path / "saved"))
+    ((where, row),) = read_rows(str(tmp_path / "saved"), split="validation")
+    assert row == {"query": "x", "choices": ["a", "b"], "gold": 1} and "saved" in where
+    with pytest.raises(DataError, match="no split 'test'"):
+        list(read_rows(str(tmp_path / "saved"), split="test"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", b'"text alone"\n', "line 1: expected an object with fields, found str"),
+        ("a.raw", b"text", "holds no rows"),
+        ("a.jsonl", b"{", "bad JSON"),
+        ("a.parquet", b"PAR", "not really Parquet"),
+    ],
+)
+def test_what_is_no_row(name: str, content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        list(read_rows(str(tmp_path / name), split="test"))
+
+
+def test_rows_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No file or folder"):
+        list(read_rows(str(tmp_path / "nothing.jsonl"), split="test"))

@@ -5,10 +5,12 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from itertools import chain, islice, repeat
 from pathlib import Path
+from typing import Any
 
 from ..errors import DataError
 from ..registry import did_you_mean
@@ -201,45 +203,64 @@ def _list_rows(path: Path) -> Iterator[tuple[str, object]]:
 
 def _read_csv(path: Path, fields: Fields) -> Iterator[str]:
     """Documents of a table with a header line, separated by commas, or by tabs in a .tsv file."""
+    return regroup_lines(texts_of_rows(_table_rows(path), fields))
+
+
+def _table_rows(path: Path) -> Iterator[tuple[str, object]]:
+    """The rows of such a table with their places, each cell a text."""
     delimiter = "\t" if kind_of(path) == ".tsv" else ","
     table = csv.DictReader((line + "\n" for _, line in read_lines(path)), delimiter=delimiter)
-
-    def rows() -> Iterator[tuple[str, object]]:
-        try:
-            for row in table:
-                yield f"{path}, line {table.line_num}", {name: row[name] for name in table.fieldnames or ()}
-        except csv.Error as error:
-            raise DataError(
-                f"{path}, line {table.line_num}: bad table ({error}); mend it or use .jsonl."
-            ) from error
-
-    return regroup_lines(texts_of_rows(rows(), fields))
+    try:
+        for row in table:
+            yield f"{path}, line {table.line_num}", {name: row[name] for name in table.fieldnames or ()}
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, line {table.line_num}: bad table ({error}); mend it or use .jsonl."
+        ) from error
 
 
 def _read_parquet(path: Path, fields: Fields) -> Iterator[str]:
     """Documents of a Parquet file, batch by batch; only the column of the text is read."""
+    with _parquet(path) as table:
+        names = table.schema_arrow.names
+        kinds = zip(names, table.schema_arrow.types, strict=True)
+        strings = [name for name, kind in kinds if str(kind) in STRING_KINDS]
+        field = choose_field(names, strings, wanted=fields.text, where=str(path))
+        group = fields.repeats.field
+        columns = [name for name in dict.fromkeys((field, group)) if name is not None and name in names]
+        rows = _rows_of_parquet(table, path, columns)
+        yield from regroup_lines(texts_of_rows(rows, replace(fields, text=field)))
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[str, object]]:
+    """The rows of a Parquet file, all columns of them."""
+    with _parquet(path) as table:
+        yield from _rows_of_parquet(table, path, None)
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Any]:
+    """The opened table; what is wrong with it becomes a DataError."""
     import pyarrow  # type: ignore[import-untyped]
     import pyarrow.parquet  # type: ignore[import-untyped]
 
-    def texts() -> Iterator[str]:
-        try:
-            with file_errors(path), open_seekable(path) as file:
-                table = pyarrow.parquet.ParquetFile(file)
-                names = table.schema_arrow.names
-                kinds = zip(names, table.schema_arrow.types, strict=True)
-                strings = [name for name, kind in kinds if str(kind) in STRING_KINDS]
-                field = choose_field(names, strings, wanted=fields.text, where=str(path))
-                group = fields.repeats.field
-                columns = [
-                    name for name in dict.fromkeys((field, group)) if name is not None and name in names
-                ]
-                for batch in table.iter_batches(batch_size=256, columns=columns):
-                    rows = ((str(path), row) for row in batch.to_pylist())
-                    yield from texts_of_rows(rows, replace(fields, text=field))
-        except pyarrow.ArrowInvalid as error:
-            raise DataError(f"{path} is damaged or not really Parquet; fetch or write it again.") from error
+    try:
+        with file_errors(path), open_seekable(path) as file:
+            yield pyarrow.parquet.ParquetFile(file)
+    except pyarrow.ArrowInvalid as error:
+        raise DataError(f"{path} is damaged or not really Parquet; fetch or write it again.") from error
 
-    return regroup_lines(texts())
+
+def _rows_of_parquet(table: Any, path: Path, columns: Sequence[str] | None) -> Iterator[tuple[str, object]]:
+    for batch in table.iter_batches(batch_size=256, columns=columns):
+        yield from ((str(path), row) for row in batch.to_pylist())
+
+
+def _text_rows(path: Path) -> Iterator[tuple[str, object]]:
+    """The lines of a plain text that are not blank, each a row with the field `text`."""
+    for number, line in read_lines(path):
+        if line.strip():
+            yield f"{path}, line {number}", {"text": line}
 
 
 JSON_ROWS: Mapping[str, Callable[[Path], Iterator[tuple[str, object]]]] = {
@@ -248,6 +269,14 @@ JSON_ROWS: Mapping[str, Callable[[Path], Iterator[tuple[str, object]]]] = {
     ".json": _list_rows,
 }
 """How to read the rows of a kind of file that may hold more than texts, each with its place for messages."""
+
+ROWS: Mapping[str, Callable[[Path], Iterator[tuple[str, object]]]] = {
+    **JSON_ROWS,
+    **dict.fromkeys((".txt", ".text"), _text_rows),
+    **dict.fromkeys((".csv", ".tsv"), _table_rows),
+    ".parquet": _parquet_rows,
+}
+"""The same of every kind of file that holds rows, with all their fields; of plain text a row is a line."""
 
 READERS: Mapping[str, Callable[[Path, Fields], Iterator[str]]] = {
     ".txt": _read_text,

@@ -2,10 +2,11 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..errors import DataError
 from ..registry import did_you_mean
 from .files import COMPRESSIONS, PREPARED, UNFINISHED
 from .formats import (
+    ROWS,
     STRING_KINDS,
     Fields,
     Repeats,
@@ -97,6 +99,35 @@ def read_documents(
     if not _may_be_hub_name(source):
         raise DataError(f"No file or folder {source!r}.{_near_names(path)}")
     return Documents(source, partial(_read_hub, source, split, fields))
+
+
+def read_rows(source: str, *, split: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The rows of a source with all their fields, each with its place for messages.
+
+    Sources are those of `read_documents`; a row of a plain text is a line, its field `text`.
+
+    Raises:
+        DataError: as `read_documents`, and for what is no row of fields.
+    """
+    path = Path(source).expanduser()
+    rows: Iterator[tuple[str, object]]
+    if path.exists():
+        files = split_files(source, split)
+        kinds = [kind_of(file) or "" for file in files]
+        for file, kind in zip(files, kinds, strict=True):
+            if kind not in ROWS:
+                raise DataError(f"{file} holds no rows; give one of {', '.join(ROWS)}.")
+        rows = chain.from_iterable(ROWS[kind](file) for file, kind in zip(files, kinds, strict=True))
+        if not files:
+            rows = ((str(path), row) for row in _saved_table(path, split))
+    elif _may_be_hub_name(source):
+        rows = _hub_rows(source, split)
+    else:
+        raise DataError(f"No file or folder {source!r}.{_near_names(path)}")
+    for where, row in rows:
+        if not isinstance(row, Mapping):
+            raise DataError(f"{where}: expected an object with fields, found {type(row).__name__}.")
+        yield where, row
 
 
 def split_files(source: str, split: str) -> tuple[Path, ...]:
@@ -250,8 +281,8 @@ def _saved_splits(folder: Path) -> list[str]:
         raise DataError(f"{listing} is not a listing of splits; save the data set again.") from error
 
 
-def _read_saved(folder: Path, split: str, fields: Fields) -> Iterator[str]:
-    """The documents of a folder written by `save_to_disk`; its tables stay on disk."""
+def _saved_table(folder: Path, split: str) -> Any:
+    """A split of a folder written by `save_to_disk`; it stays on disk."""
     import datasets
 
     names = _saved_splits(folder)
@@ -261,11 +292,19 @@ def _read_saved(folder: Path, split: str, fields: Fields) -> Iterator[str]:
     except (OSError, ValueError) as error:
         raise DataError(f"{part} is not a whole data set ({_first_line(error)}); save it again.") from error
     assert isinstance(table, datasets.Dataset)
+    return table
+
+
+def _read_saved(folder: Path, split: str, fields: Fields) -> Iterator[str]:
+    """The documents of a folder written by `save_to_disk`; its tables stay on disk."""
+    import datasets
+
+    table = _saved_table(folder, split)
     values = {name: kind for name, kind in table.features.items() if isinstance(kind, datasets.Value)}
     strings = [name for name, kind in values.items() if kind.dtype in STRING_KINDS]
-    field = choose_field(table.column_names, strings, wanted=fields.text, where=str(part))
+    field = choose_field(table.column_names, strings, wanted=fields.text, where=str(folder))
     columns = [field] if fields.repeats.field is None else [field, fields.repeats.field]
-    rows = ((str(part), row) for row in table.select_columns(columns))
+    rows = ((str(folder), row) for row in table.select_columns(columns))
     return regroup_lines(texts_of_rows(rows, replace(fields, text=field)))
 
 
@@ -309,10 +348,15 @@ def _load_hub(source: str) -> Any:
 
 def _read_hub(source: str, split: str, fields: Fields) -> Iterator[str]:
     """The documents of a data set of the Hub, as they arrive."""
+    yield from regroup_lines(texts_of_rows(_hub_rows(source, split), fields))
+
+
+def _hub_rows(source: str, split: str) -> Iterator[tuple[str, object]]:
+    """The rows of a data set of the Hub, as they arrive."""
     streams = _load_hub(source)
     stream = streams[_choose_split(list(streams), split, source)]
     with _hub_errors(source):
-        yield from regroup_lines(texts_of_rows(((source, row) for row in stream), fields))
+        yield from ((source, row) for row in stream)
 
 
 def _first_line(error: Exception) -> str:

@@ -13,6 +13,7 @@ MEASUREMENTS: Registry[Command] = Registry(
         ),
         "speed": Command("textdiffusion.cli.evaluate.speed", "Time samplers, caches and a baseline."),
         "length": Command("textdiffusion.cli.evaluate.length", "Study how well a model knows its lengths."),
+        "choices": Command("textdiffusion.cli.evaluate.choices", "Ask questions that have right answers."),
     },
 )
 

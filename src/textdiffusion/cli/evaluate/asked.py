@@ -32,6 +32,24 @@ class Measured:
         return load(**{name: value for name, value in given.items() if value is not None}, compile=compile)
 
 
+def choose_split(source: str, named: str | None, usual: Sequence[str]) -> str:
+    """The named split, or the first of the usual ones that is there; for a single file the first of all.
+
+    Raises:
+        SettingsError: the source has none of them.
+        DataError: nothing is there under that name.
+    """
+    there = available_splits(source)
+    if named is not None or not there:
+        return named or usual[0]
+    found = next((name for name in usual if name in there), None)
+    if found is None:
+        raise SettingsError(
+            f"{source} has no split to measure on (it has {', '.join(there)}); name one with --split."
+        )
+    return found
+
+
 @dataclass(frozen=True)
 class Source:
     """The text that a model is measured on."""
@@ -65,15 +83,7 @@ class Source:
             SettingsError: the data have nothing but a training split.
             DataError: nothing is there under that name.
         """
-        there = available_splits(self.data)
-        if self.split is not None or not there:
-            return self.split or MEASURED[0]
-        found = next((name for name in MEASURED if name in there), None)
-        if found is None:
-            raise SettingsError(
-                f"{self.data} has no split to measure on (it has {', '.join(there)}); name one with --split."
-            )
-        return found
+        return choose_split(self.data, self.split, MEASURED)
 
     def training_source(self, train_data: str) -> str | None:
         """Where the training text is: what was named, or the training split beside what is measured."""

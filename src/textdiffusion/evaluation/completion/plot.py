@@ -1,0 +1,54 @@
+"""The accuracies of all entrants by ratio, as a picture."""
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+from ..intervals import Row
+from .report import Quoted, headline
+
+
+def drawn(rows: Sequence[Row], quoted: Mapping[str, Sequence[Quoted]]) -> bytes:
+    """A PNG with a panel for each protocol; bars are 95 % intervals, dotted lines others' numbers."""
+    from matplotlib.figure import Figure  # an extra; without pyplot, so that no screen is needed
+
+    protocols = list(dict.fromkeys(row["protocol"] for row in rows))
+    figure = Figure(figsize=(6.5 * len(protocols) + 2.5, 5.0), layout="constrained")
+    panels = figure.subplots(1, len(protocols), squeeze=False)[0]
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    for panel, protocol in zip(panels, protocols, strict=True):
+        own = [row for row in rows if row["protocol"] == protocol]
+        for number, name in enumerate(names):
+            line = [row for row in own if row["name"] == name]
+            _draw(panel, line, name, f"C{number % 10}", (number - (len(names) - 1) / 2.0) * 0.004)
+        for other, shade in zip(quoted.get(protocol, ()), ("0.35", "0.65"), strict=False):
+            ratios = [ratio for ratio in other.accuracies if ratio in {row["ratio"] for row in own}]
+            values = [other.accuracies[ratio] for ratio in ratios]
+            panel.plot(ratios, values, color=shade, linestyle=":", label=f"{other.name} (quoted)")
+        panel.set(title=protocol, xlabel="share hidden", ylabel=f"{headline(own[0])} accuracy, %")
+        panel.set_ylim(bottom=0.0)
+        panel.set_xticks(sorted({row["ratio"] for row in own}))
+        panel.grid(alpha=0.3)
+    handles = {
+        label: handle
+        for panel in panels
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=8)
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=150)
+    return file.getvalue()
+
+
+def _draw(panel: Any, line: Sequence[Row], name: str, colour: str, shift: float) -> None:
+    """One entrant, a little beside the others so that intervals stay apart."""
+    names = [headline(row) for row in line]
+    values = [100.0 * row[measure] for row, measure in zip(line, names, strict=True)]
+    spans = [
+        [abs(100.0 * (row[f"{measure}_{end}"] or row[measure]) - value) for row, measure, value in rows]
+        for end in ("low", "high")
+        for rows in [list(zip(line, names, values, strict=True))]
+    ]
+    places = [row["ratio"] + shift for row in line]
+    look = {"color": colour, "marker": "o", "markersize": 4, "capsize": 2, "linewidth": 1.2}
+    panel.errorbar(places, values, yerr=spans, label=name, **look)

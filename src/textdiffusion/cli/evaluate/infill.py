@@ -95,7 +95,18 @@ class Order:
         Decoding().changed(options).recipe()  # raises now what would be raised after loading
         return cls(**parts, options=options)
 
-    def training(self) -> list[str]:
+    def lineup(self, models: Sequence[DiffusionLM]) -> Lineup:
+        """Who takes part."""
+        return Lineup(
+            models,
+            self.asked.solvers,
+            self._training(),
+            self.blanking.separators,
+            self.options,
+            self.effort,
+        )
+
+    def _training(self) -> list[str]:
         """Cleaned training text for those who count it; none where nobody does, or none is known."""
         counts = any(not SOLVERS[name].of_network for name in self.asked.solvers)
         source = self.source.training_source(self.separation.train_data)
@@ -141,7 +152,7 @@ def contest(prog: str, about: str, argv: Sequence[str], preset: Mapping[str, Any
     setup = _setup(order, models, len(texts), overlap, chosen, digest)
     for name, said in setup.items():
         notes.print(f"{name}: {said}", markup=False, soft_wrap=True)
-    lineup = Lineup(models, order.asked.solvers, order.training(), order.options, order.effort)
+    lineup = order.lineup(models)
     with _shown(notes) as progress:
         results = list(_results(order, chosen, lineup, progress))
     if order.asked.save is not None:
@@ -192,10 +203,11 @@ def _setup(
     }
     for name, puzzles in chosen.items():
         found[name] = PROTOCOLS[name].summary
-        if puzzles.cut or puzzles.left_out:
+        if puzzles.cut:
+            found[name] += f"; {puzzles.cut} texts were cut to the room there is"
+        if puzzles.left_out:
             found[name] += (
-                f"; {puzzles.cut} texts were cut to the room there is, {puzzles.left_out} left out, as too "
-                "little of them can be hidden and shown"
+                f"; {puzzles.left_out} were left out, as too little of them can be hidden and shown"
             )
     first, *others = [lm.format.fingerprint() for lm in models]
     if any(other != first for other in others):

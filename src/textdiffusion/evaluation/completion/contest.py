@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ...errors import DataError
+from ...errors import DataError, SettingsError
 from ..intervals import Row
 from .protocols import Chosen, Protocol, Ratio
 from .puzzles import Puzzle
@@ -52,6 +52,16 @@ class Asking:
     """Completions drawn for each text, where the protocol asks for more than one; 0 draws none."""
     report_samples: int = 3
     """Texts that are shown as Original, Masked and Completed."""
+
+    def __post_init__(self) -> None:
+        """Refuse less than nothing.
+
+        Raises:
+            SettingsError: see the message.
+        """
+        for name in ("draws", "report_samples"):
+            if self.__dict__[name] < 0:
+                raise SettingsError(f"{name} is {self.__dict__[name]}; give 0 or more.")
 
 
 def hold(

@@ -28,6 +28,8 @@ class Lineup:
     """Names in the table of solvers."""
     training: Sequence[str]
     """Cleaned training text, for those who count; none where it is not known."""
+    separators: Sequence[str]
+    """What is never hidden."""
     options: Mapping[str, Any]
     """What the user says of the decoding, where the protocol leaves it open."""
     effort: Effort
@@ -39,13 +41,14 @@ class Lineup:
             SettingsError: nobody can.
         """
         counted = self.models[0].format.document(self.training) if self.training else []
+        never = [*protocol.separators, *self.separators]
         found = []
         for name in self.solvers:
             way = SOLVERS[name]
             for number, lm in enumerate(self.models if way.of_network else self.models[:1]):
                 training = () if way.of_network else counted
                 drawn, best = self.decodings(lm, protocol)
-                solver = way.make(Subject(lm, training, best, drawn, self.effort))
+                solver = way.make(Subject(lm, training, never, best, drawn, self.effort))
                 if solver is not None:
                     said = f"{lm.name}{way.suffix}" if way.of_network else name
                     found.append(Entrant(said, lm.name, name, solver, number, lm.format.decode))

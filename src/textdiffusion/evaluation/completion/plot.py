@@ -29,12 +29,11 @@ def drawn(rows: Sequence[Row], quoted: Mapping[str, Sequence[Quoted]]) -> bytes:
         panel.set_ylim(bottom=0.0)
         panel.set_xticks(sorted({row["ratio"] for row in own}))
         panel.grid(alpha=0.3)
-    handles = {
-        label: handle
-        for panel in panels
-        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=8)
+    handles = {}
+    for panel in panels:
+        handles |= dict(zip(*panel.get_legend_handles_labels()[::-1], strict=True))
+    labels = [*names, *(label for label in handles if label not in names)]
+    figure.legend([handles[label] for label in labels], labels, loc="outside right upper", fontsize=8)
     file = BytesIO()
     figure.savefig(file, format="png", dpi=150)
     return file.getvalue()
@@ -42,12 +41,11 @@ def drawn(rows: Sequence[Row], quoted: Mapping[str, Sequence[Quoted]]) -> bytes:
 
 def _draw(panel: Any, line: Sequence[Row], name: str, colour: str, shift: float) -> None:
     """One entrant, a little beside the others so that intervals stay apart."""
-    names = [headline(row) for row in line]
-    values = [100.0 * row[measure] for row, measure in zip(line, names, strict=True)]
+    measure = headline(line[0])
+    values = [100.0 * row[measure] for row in line]
     spans = [
-        [abs(100.0 * (row[f"{measure}_{end}"] or row[measure]) - value) for row, measure, value in rows]
-        for end in ("low", "high")
-        for rows in [list(zip(line, names, values, strict=True))]
+        [0.0 if row[end] is None else abs(100.0 * row[end] - 100.0 * row[measure]) for row in line]
+        for end in (f"{measure}_low", f"{measure}_high")
     ]
     places = [row["ratio"] + shift for row in line]
     look = {"color": colour, "marker": "o", "markersize": 4, "capsize": 2, "linewidth": 1.2}

@@ -81,6 +81,8 @@ class Protocol(ABC):
     """A way to choose blanks and to score how they are filled."""
 
     summary: str
+    separators: Sequence[str]
+    """What is never hidden, whatever else is named."""
     once: bool
     """Whether a single drawn completion is scored, and nothing else."""
     decoding: Mapping[str, Any]
@@ -118,6 +120,7 @@ class Published(Protocol):
     """
 
     summary = "as published: each tokenizer's own tokens, one drawn completion, punctuation counted"
+    separators = ("/",)
     once = True
     longest = 256
     decoding: Mapping[str, Any] = {"sampler": "full-remask", "steps": 10, "temperature": 1.0}
@@ -132,7 +135,7 @@ class Published(Protocol):
         saved: Clozes | None = None,
     ) -> Chosen:
         listed = list(CleanedDocuments(texts, ("slash-lines",)))[: blanking.num_samples or None]
-        separators = {"/", *blanking.separators}
+        separators = {*self.separators, *blanking.separators}
         tokens = [[self._tokens(text, reader) for text in listed] for reader in readers]
         rounds = []
         for ratio in blanking.ratios:
@@ -214,6 +217,7 @@ class Corrected(Protocol):
     """
 
     summary = "the same blanks for every model, argmax and drawn completions, punctuation apart"
+    separators = ()
     once = False
     decoding: Mapping[str, Any] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
     autoregressive: Mapping[str, Any] = decoding

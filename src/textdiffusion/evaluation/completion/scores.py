@@ -64,11 +64,11 @@ class Completions:
             line += [float(values[kind].sum()) if len(values) else 0.0 for values in right]
         return [*line, *self._characters(number)]
 
-    def _characters(self, number: int) -> tuple[float, float, float]:
+    def _characters(self, number: int) -> list[float]:
         puzzle = self.puzzles[number]
         filled = (self.decode(ids).strip() for ids in puzzle.by_blank(self.shown[number]))
         said, true = Counter("".join(filled)), Counter("".join(puzzle.said))
-        return said.total(), true.total(), (said & true).total()
+        return [float(part.total()) for part in (said, true, said & true)]
 
     def _measured(self) -> Iterator[tuple[str, int]]:
         """The measures that were taken, each with its column behind the count of blanks."""

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ...errors import SettingsError
 from ...generation import Decoding
 from ...language_model import DiffusionLM
 from ..batches import TOKENS_AT_ONCE
@@ -36,6 +37,18 @@ class Effort:
     batch_tokens: int = TOKENS_AT_ONCE
     """Tokens in a network call; halved by itself when the memory does not hold them."""
 
+    def __post_init__(self) -> None:
+        """Refuse what does nothing.
+
+        Raises:
+            SettingsError: see the message.
+        """
+        for name in ("candidates", "reach", "order", "batch_tokens"):
+            if self.__dict__[name] < 1:
+                raise SettingsError(f"{name} is {self.__dict__[name]}; it must be at least 1.")
+        if self.order > 4:
+            raise SettingsError(f"order is {self.order}; n-grams of more than 4 tokens are not counted.")
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -44,6 +57,8 @@ class Subject:
     lm: DiffusionLM
     training: Sequence[Sequence[int]]
     """Documents as the model's ids, which are counted; none where no training text is known."""
+    never: Sequence[str]
+    """What no blank hides, as those who count know without having learnt it."""
     best: Decoding
     """How a network writes its one best completion."""
     drawn: Decoding

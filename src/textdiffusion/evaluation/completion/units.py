@@ -49,8 +49,8 @@ def atoms_of(text: str, text_format: TextFormat) -> list[Atom]:
 
 
 def is_punctuation(text: str) -> bool:
-    """Whether nothing in it is a letter, a digit or a mark on one."""
-    return all(unicodedata.category(char)[0] in "PSZ" for char in text)
+    """Whether it is something, and nothing in it is a letter, a digit or a mark on one."""
+    return bool(text) and all(unicodedata.category(char)[0] in "PSZ" for char in text)
 
 
 def _words(text: str, formats: Sequence[TextFormat]) -> list[Span]:

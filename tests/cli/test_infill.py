@@ -107,7 +107,19 @@ def test_others_are_asked_the_same(run: Run, saved: tuple[Path, list[str], list[
     assert len({row["blanks"] for row in done.objects if row["ratio"] == 0.3}) == 1
 
 
-def test_any_text(run: Run, model: str, tmp_path: Path) -> None:
+def test_texts_of_given_blanks_must_be_new_too(
+    run: Run, saved: tuple[Path, list[str], list[str]], tmp_path: Path
+) -> None:
+    folder, _, words = saved
+    (tmp_path / "test.jsonl").write_text(json.dumps({"content": "一首别的诗"}), encoding="utf-8")
+    (tmp_path / "train.jsonl").write_text(json.dumps({"content": POEMS[0]}), encoding="utf-8")
+    refused = run(*INFILL, *words, "--data", tmp_path, "--blanks", folder / "blanks.jsonl")
+    assert refused.code == 1 and "1 of 4 texts" in refused.error
+
+
+@pytest.mark.parametrize("kind", ["model", "blocks"])
+def test_any_text(kind: str, run: Run, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    model = request.getfixturevalue(kind)
     (tmp_path / "text.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in SENTENCES))
     done = run(*INFILL, "--model", model, "--data", tmp_path / "text.jsonl", *QUICK, "--json")
     assert done.code == 0, done.err

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from textdiffusion.denoisers import as_denoiser
 from textdiffusion.errors import IncompatibleError, SettingsError
 from textdiffusion.evaluation.completion import SOLVERS
 from textdiffusion.evaluation.completion.contest import Asking, Entrant, hold
@@ -68,7 +69,7 @@ def logs(lm: DiffusionLM, ids: list[int]) -> torch.Tensor:
 
 def test_from_left_to_right_is_teacher_forcing_with_own_fillings() -> None:
     lm = causal()
-    never = lm.format.banned(lm.vocab_size, learns_end=False)
+    never = [*lm.format.banned(lm.vocab_size, learns_end=False), lm.format.prompt("/")[1]]
     for puzzle, answer in zip(puzzles(lm), solver("autoregressive", lm).best(puzzles(lm)), strict=True):
         ids, ranks = list(puzzle.ids), []
         for place in (at for at, hole in enumerate(puzzle.holes) if hole):
@@ -85,7 +86,7 @@ def test_both_sides_is_the_likelihood_of_all_that_is_in_reach(
     make: Callable[[], DiffusionLM], reach: int
 ) -> None:
     lm, effort = make(), Effort(candidates=6, reach=reach)
-    never = lm.format.banned(lm.vocab_size, learns_end=False)
+    never = [*lm.format.banned(lm.vocab_size, learns_end=False), lm.format.prompt("/")[1]]
     left = solver("autoregressive", lm).best(puzzles(lm))
     found = solver("autoregressive-both", lm, effort).best(puzzles(lm))
     changed = 0
@@ -121,6 +122,22 @@ def test_each_network_has_its_ways() -> None:
         assert [entrant.solver_name for entrant in lineup.entrants(CORRECTED)] == names
     with pytest.raises(SettingsError, match="--train-data"):
         Lineup([causal()], ["diffusion", "unigram"], [], [], {}, Effort()).entrants(CORRECTED)
+
+
+def test_what_is_never_hidden_is_not_written() -> None:
+    """As published nobody told networks so, and those who count know."""
+    lm = masked()
+    stroke = lm.format.prompt("/")[1]
+
+    def strokes(xt: torch.Tensor) -> torch.Tensor:
+        return 9.0 * torch.nn.functional.one_hot(torch.full_like(xt, stroke), lm.vocab_size).float()
+
+    lm.denoiser = as_denoiser(strokes)
+    for protocol, told in (("corrected", True), ("published", False)):
+        (ids,) = solver("diffusion", lm, protocol=protocol).draw(puzzles(lm)[:1], 0)
+        assert (stroke not in ids) is told
+        (ids,) = solver("unigram", lm, protocol=protocol).draw(puzzles(lm)[:1], 0)
+        assert stroke not in ids
 
 
 def test_how_they_write_is_the_protocols_matter() -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...data.clean import CleanedDocuments
+from ...data.prompted import Prompted
 from ...data.sources import read_documents
 from ...errors import SettingsError
 from ...evaluation.completion import SOLVERS
@@ -138,7 +139,8 @@ def contest(prog: str, about: str, argv: Sequence[str], preset: Mapping[str, Any
     notes = Console(stderr=True, highlight=False)
     texts, _ = order.source.texts()
     saved = None if order.asked.blanks is None else read_blanks(order.asked.blanks)
-    overlap = order.separation.check(order.source, texts)
+    given = [] if saved is None else [Prompted(None, cloze.text) for cloze in next(iter(saved.values()))]
+    overlap = order.separation.check(order.source, [*texts, *given])
     quiet_libraries()
     models = [order.measured.load(name) for name in (None, *order.asked.baseline)]
     readers = [Reader.of(lm) for lm in models]

@@ -64,13 +64,7 @@ def _places(puzzle: Puzzle) -> list[int]:
 def _counting(
     subject: Subject, chances: Callable[[Sequence[int], Sequence[int]], Chances], *, fixed: bool
 ) -> Counting:
-    text_format = subject.lm.format
-    barred = set(text_format.banned(subject.lm.vocab_size, learns_end=False))
-    begin = int(text_format.begin_id is not None)
-    for said in subject.never:
-        ids = text_format.prompt(said)[begin:]
-        barred.update(ids if len(ids) == 1 else ())
-    return Counting(chances, sorted(barred), fixed)
+    return Counting(chances, subject.barred, fixed)
 
 
 def _frequencies(subject: Subject) -> Callable[[Sequence[int], Sequence[int]], Chances]:

@@ -41,12 +41,13 @@ class Lineup:
             SettingsError: nobody can.
         """
         counted = self.models[0].format.document(self.training) if self.training else []
-        never = [*protocol.separators, *self.separators]
         found = []
         for name in self.solvers:
             way = SOLVERS[name]
             for number, lm in enumerate(self.models if way.of_network else self.models[:1]):
                 training = () if way.of_network else counted
+                told = protocol.tells or not way.of_network
+                never = [*protocol.separators, *self.separators] if told else []
                 drawn, best = self.decodings(lm, protocol)
                 solver = way.make(Subject(lm, training, never, best, drawn, self.effort))
                 if solver is not None:

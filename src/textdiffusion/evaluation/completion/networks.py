@@ -12,8 +12,8 @@ from ...attention import block_causal
 from ...canvas import Canvas
 from ...denoisers import CachingDenoiser
 from ...errors import IncompatibleError
-from ...generation import Decoding
-from ...language_model import DiffusionLM, Task
+from ...generation import Decoding, denoise
+from ...language_model import DiffusionLM
 from ...randomness import RowGenerator, draw_categorical
 from ..batches import in_batches
 from .puzzles import Puzzle
@@ -28,6 +28,8 @@ class Written(Solver):
     best_decoding: Decoding
     drawn: Decoding
     batch_tokens: int
+    barred: tuple[int, ...]
+    """Ids that are never written."""
     sees_masks: bool
     """Whether the look finds masks in all holes, or what was written in them."""
 
@@ -47,8 +49,15 @@ class Written(Solver):
         def work(rows: Sequence[int]) -> list[list[int]]:
             some = [puzzles[row] for row in rows]
             canvas = _canvas(some, [puzzle.ids for puzzle in some], self.lm)
-            task = Task(canvas, decoding, tuple(seeds[row] for row in rows), ("",) * len(some), inside=True)
-            (last,) = deque(self.lm.stream(task), maxlen=1)
+            frames = denoise(
+                self.lm.denoiser,
+                self.lm.process(decoding.recipe().sampler),
+                canvas.to(self.lm.model.device),
+                decoding,
+                RowGenerator.for_rows([seeds[row] for row in rows], self.lm.model.device),
+                banned=self.barred,
+            )
+            (last,) = deque(frames, maxlen=1)
             return [row[hole].tolist() for row, hole in zip(last.tokens.cpu(), canvas.editable, strict=True)]
 
         return in_batches(work, [len(puzzle.ids) for puzzle in puzzles], self.batch_tokens)
@@ -68,7 +77,7 @@ class Written(Solver):
             where=canvas.editable,
         )
         truth = torch.tensor([token for puzzle in puzzles for token in puzzle.truth], device=logits.device)
-        found = iter(ranks_of(barred(logits, self.lm), truth))
+        found = iter(ranks_of(without(logits, self.barred), truth))
         return [[next(found) for _ in puzzle.truth] for puzzle in puzzles]
 
 
@@ -102,7 +111,7 @@ class Weighed(Solver):
         numbers = None if draws is None else draws.uniform(len(puzzle.truth))[0]
         places = [place for place, hole in enumerate(puzzle.holes) if hole]
         for number, (place, true) in enumerate(zip(places, puzzle.truth, strict=True)):
-            before = barred(line.next(place), self.left.lm).log_softmax(-1)
+            before = without(line.next(place), self.left.barred).log_softmax(-1)
             logs, ids = before[0].topk(min(self.candidates, before.shape[-1]))
             worth = (logs + line.rest(place, ids, self.reach)).double().cpu()
             if numbers is None:
@@ -161,11 +170,10 @@ class _Line:
         return logs.view(count, -1).sum(1)
 
 
-def barred(logits: Float[Tensor, "asked vocab"], lm: DiffusionLM) -> Float[Tensor, "asked vocab"]:
-    """The logits without the ids that are never written."""
-    width = logits.shape[-1]
-    ids = {*lm.format.banned(width, learns_end=False), lm.format.mask_id}
-    never = torch.tensor([token for token in ids if token < width], dtype=torch.int64, device=logits.device)
+def without(logits: Float[Tensor, "asked vocab"], ids: Sequence[int]) -> Float[Tensor, "asked vocab"]:
+    """The logits with these ids impossible."""
+    known = [token for token in ids if token < logits.shape[-1]]
+    never = torch.tensor(known, dtype=torch.int64, device=logits.device)
     return logits.float().index_fill(-1, never, -torch.inf)
 
 
@@ -190,7 +198,7 @@ def _with(puzzle: Puzzle, ids: Sequence[int]) -> list[int]:
 
 def _written(subject: Subject, *, sees_masks: bool) -> Written:
     most = subject.effort.batch_tokens
-    return Written(subject.lm, subject.best, subject.drawn, most, sees_masks)
+    return Written(subject.lm, subject.best, subject.drawn, most, subject.barred, sees_masks)
 
 
 def diffusion(subject: Subject) -> Solver | None:

@@ -13,7 +13,7 @@ def drawn(rows: Sequence[Row], quoted: Mapping[str, Sequence[Quoted]]) -> bytes:
     from matplotlib.figure import Figure  # an extra; without pyplot, so that no screen is needed
 
     protocols = list(dict.fromkeys(row["protocol"] for row in rows))
-    figure = Figure(figsize=(6.5 * len(protocols) + 2.5, 5.0), layout="constrained")
+    figure: Any = Figure(figsize=(6.5 * len(protocols) + 2.5, 5.0), layout="constrained")
     panels = figure.subplots(1, len(protocols), squeeze=False)[0]
     names = list(dict.fromkeys(row["name"] for row in rows))
     for panel, protocol in zip(panels, protocols, strict=True):
@@ -29,7 +29,7 @@ def drawn(rows: Sequence[Row], quoted: Mapping[str, Sequence[Quoted]]) -> bytes:
         panel.set_ylim(bottom=0.0)
         panel.set_xticks(sorted({row["ratio"] for row in own}))
         panel.grid(alpha=0.3)
-    handles = {}
+    handles: dict[str, Any] = {}
     for panel in panels:
         handles |= dict(zip(*panel.get_legend_handles_labels()[::-1], strict=True))
     labels = [*names, *(label for label in handles if label not in names)]

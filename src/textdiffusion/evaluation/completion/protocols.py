@@ -83,6 +83,8 @@ class Protocol(ABC):
     summary: str
     separators: Sequence[str]
     """What is never hidden, whatever else is named."""
+    tells: bool
+    """Whether networks, which have not learnt so, are kept from writing what is never hidden."""
     once: bool
     """Whether a single drawn completion is scored, and nothing else."""
     decoding: Mapping[str, Any]
@@ -121,6 +123,7 @@ class Published(Protocol):
 
     summary = "as published: each tokenizer's own tokens, one drawn completion, punctuation counted"
     separators = ("/",)
+    tells = False
     once = True
     longest = 256
     decoding: Mapping[str, Any] = {"sampler": "full-remask", "steps": 10, "temperature": 1.0}
@@ -213,11 +216,13 @@ class Corrected(Protocol):
     Blanks are stretches of characters, drawn once and alike for every model, and what is hidden at a low
     ratio is hidden at every higher one. A text is cut where the smallest of the models ends. Scored are the
     most probable completion and several drawn ones at temperature 1 without cuts, in intervals over texts,
-    with punctuation apart. An autoregressive network begins as its documents do.
+    with punctuation apart. Nobody writes what is never hidden. An autoregressive network begins as its
+    documents do.
     """
 
     summary = "the same blanks for every model, argmax and drawn completions, punctuation apart"
     separators = ()
+    tells = True
     once = False
     decoding: Mapping[str, Any] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
     autoregressive: Mapping[str, Any] = decoding

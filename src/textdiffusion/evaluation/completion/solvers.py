@@ -58,12 +58,22 @@ class Subject:
     training: Sequence[Sequence[int]]
     """Documents as the model's ids, which are counted; none where no training text is known."""
     never: Sequence[str]
-    """What no blank hides, as those who count know without having learnt it."""
+    """What no blank hides, so that it need not be written."""
     best: Decoding
     """How a network writes its one best completion."""
     drawn: Decoding
     """How it draws."""
     effort: Effort
+
+    @property
+    def barred(self) -> tuple[int, ...]:
+        """Ids that are never written: special ones, rows that are no token, and what no blank hides."""
+        text_format = self.lm.format
+        begin = int(text_format.begin_id is not None)
+        never = (text_format.prompt(said)[begin:] for said in self.never)
+        ids = {token for own in never if len(own) == 1 for token in own}
+        ids |= {text_format.mask_id, *text_format.banned(self.lm.vocab_size, learns_end=False)}
+        return tuple(sorted(ids))
 
 
 class Solver(ABC):

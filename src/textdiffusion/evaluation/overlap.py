@@ -10,10 +10,11 @@ WORDS, CHARACTERS = 8, 13
 """Length of the pieces that are compared, in words, or in characters where a script has no spaces."""
 NEAR = 0.5
 """Share of a text's pieces that a single training document must hold to be nearly the same."""
-_WORD = re.compile(r"\w+")
-_UNSPACED = re.compile(
+UNSPACED = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
+"""A character of a script without spaces."""
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def _units(text: str) -> tuple[str, ...]:
     """The words of a text, or its characters where most of it is in a script without spaces."""
     words = tuple(_WORD.findall(text.casefold()))
     joined = "".join(words)
-    return tuple(joined) if 2 * len(_UNSPACED.findall(joined)) > len(joined) else words
+    return tuple(joined) if 2 * len(UNSPACED.findall(joined)) > len(joined) else words
 
 
 def _pieces(units: Sequence[str]) -> Iterator[int]:

@@ -11,6 +11,10 @@ MEASUREMENTS: Registry[Command] = Registry(
         "likelihood": Command(
             "textdiffusion.cli.evaluate.likelihood", "Measure perplexity and bits per byte of text."
         ),
+        "infill": Command(
+            "textdiffusion.cli.evaluate.infill", "Hide parts of texts, and see who fills them."
+        ),
+        "poems": Command("textdiffusion.cli.evaluate.poems", "Complete poems, as published and put right."),
         "speed": Command("textdiffusion.cli.evaluate.speed", "Time samplers, caches and a baseline."),
         "length": Command("textdiffusion.cli.evaluate.length", "Study how well a model knows its lengths."),
         "choices": Command("textdiffusion.cli.evaluate.choices", "Ask questions that have right answers."),

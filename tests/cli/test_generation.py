@@ -56,7 +56,8 @@ def test_human_text_comes_first_and_then_each_way(run: Run, model: str, data: Pa
         assert measured <= set(row) and row["texts"] == 6 and row["tokens"] == 10.0
         assert row["perplexity_low"] < row["perplexity"] < row["perplexity_high"]
         assert (row["scorer_exact"], row["same_tokenizer"], row["quality"]) == (False, True, "perplexity")
-    assert human["copied"] is not None and "nfe" not in human
+    assert human["copied"] is None and human["longest_copy"] == 0.0  # ten tokens are less than eight words
+    assert "nfe" not in human
     assert [row["nfe"] for row in ways] == [2.0, 8.0, 2.0, 8.0]
     assert all(row["rounds"] == 2 and row["fastest"] <= row["seconds"] <= row["slowest"] for row in ways)
     assert all(row["temperature"] is None and row["settings"] == {} for row in ways)

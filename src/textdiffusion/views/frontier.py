@@ -110,7 +110,10 @@ def _draw(axes: Any, panel: _Panel, points: Sequence[Point], human: Norm) -> Non
     if len(points) <= _MOST_LABELS:
         for point in points:
             place = (panel.of(point), point.value)
-            axes.annotate(point.label, place, xytext=(4, 3), textcoords="offset points", fontsize=6)
+            note = axes.annotate(
+                point.label, place, xytext=(4, 3), textcoords="offset points", fontsize=6, clip_on=True
+            )
+            note.set_in_layout(False)  # a long one takes no room from the axes
 
 
 def _scale(set_scale: Callable[[str], None], axis: Any, values: Sequence[float]) -> None:

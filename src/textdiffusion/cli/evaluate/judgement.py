@@ -131,7 +131,7 @@ def _point(study: Study, judged: Judged) -> Point:
     group, _, label = judged.name.partition(", ")
     return Point(
         group,
-        label,
+        label.replace(" steps", ""),
         judged.written.nfe,
         judged.written.median,
         figure.value,

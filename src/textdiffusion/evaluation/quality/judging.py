@@ -41,16 +41,17 @@ class Suspicion:
 def suspicions(
     way: str, figures: Figures, human: Figures, metrics: Mapping[str, Metric]
 ) -> Iterator[Suspicion]:
-    """Figures of a way that a guard outside human text's interval, on the wrong side, makes doubtful."""
+    """Figures of a way that a guard makes doubtful, whose interval lies apart from human text's, and ill."""
     for name, metric in metrics.items():
         for guard, side in metric.guards.items():
             if guard not in figures:
                 continue
-            value, norm = figures[guard].value, human[guard]
+            own, norm = figures[guard], human[guard]
             if norm.low is None or norm.high is None:
                 continue
-            if value < norm.low if side == BELOW else value > norm.high:
-                yield Suspicion(name, way, guard, value, norm.low, norm.high)
+            low, high = (own.value if end is None else end for end in (own.low, own.high))
+            if high < norm.low if side == BELOW else low > norm.high:
+                yield Suspicion(name, way, guard, own.value, norm.low, norm.high)
 
 
 def told(found: Iterable[Suspicion], metrics: Mapping[str, Metric]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The ways of writing that are held against each other: samplers, numbers of steps, temperatures, ..."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -46,23 +46,29 @@ class Sweep:
             self.ways(Decoding())
 
     def ways(self, own: Decoding) -> dict[str, Decoding]:
-        """Decodings by a name that says how they differ; `own` are the model's settings, where it is asked.
+        """Decodings by a name that tells what was varied; `own` are the model's settings, where it is asked.
 
         Raises:
             SettingsError, UnknownNameError: a setting that a sampler does not have, or out of range.
         """
         found = {}
         for sampler in self.samplers or ("",):
-            for options in self._of(sampler):
-                base = own if not sampler else Decoding().changed({"sampler": sampler})
-                found[self._name(sampler, options)] = base.changed({**self._shared(), **options})
+            tried = self._of(sampler)
+            base = own if not sampler else Decoding().changed({"sampler": sampler})
+            for chosen in product(*tried.values()):
+                options = dict(zip(tried, chosen, strict=True))
+                told = {
+                    name: value for name, value in options.items() if len(tried[name]) > 1 or name in _COUNTED
+                }
+                found[_name(sampler, told)] = base.changed({**self._shared(), **options})
         return found
 
     def _shared(self) -> dict[str, Any]:
         shared = {"top_p": self.top_p, "block_size": self.block_size}
         return {name: value for name, value in shared.items() if value is not None}
 
-    def _of(self, sampler: str) -> Iterator[dict[str, Any]]:
+    def _of(self, sampler: str) -> dict[str, Sequence[Any]]:
+        """What is tried with a sampler, by the names of the options."""
         tried: dict[str, Sequence[Any]] = {"temperature": self.temperatures}
         if not sampler or not SAMPLERS[sampler].one_per_call:
             tried = {"steps": self.steps, "schedule": self.schedules, **tried}
@@ -71,19 +77,18 @@ class Sweep:
             str(name).replace("-", "_"): values if isinstance(values, list) else [values]
             for name, values in own.items()
         }
-        tried = {name: values for name, values in tried.items() if values}
-        for chosen in product(*tried.values()):
-            yield dict(zip(tried, chosen, strict=True))
-
-    def _name(self, sampler: str, options: Mapping[str, Any]) -> str:
-        said = [sampler.replace("_", "-") or "as saved"]
-        for name, value in options.items():
-            said.append(f"{value} steps" if name in _COUNTED else f"{name.replace('_', ' ')} {value}")
-        return ", ".join(said)
+        return {name: values for name, values in tried.items() if values}
 
 
 _COUNTED = ("steps",)
-"""Options that are said the other way round."""
+"""Options that are always told, and the other way round."""
+
+
+def _name(sampler: str, options: Mapping[str, Any]) -> str:
+    said = [sampler.replace("_", "-") or "as saved"]
+    for name, value in options.items():
+        said.append(f"{value} steps" if name in _COUNTED else f"{name.replace('_', ' ')} {value}")
+    return ", ".join(said)
 
 
 def _same(name: str, sampler: str) -> bool:

@@ -65,6 +65,12 @@ def test_human_text_comes_first_and_then_each_way(run: Run, model: str, data: Pa
     assert "6 held-out texts, and 6 to compare with" in shown.err and "a bound" in shown.err
 
 
+def test_perplexity_alone_is_called_doubtful(run: Run, model: str, data: Path) -> None:
+    shown = run(*few(model, data), "--scorer", model, "--scorer-samples", "1", "--metrics", "perplexity")
+    assert "nothing that would show it is measured: add token-entropy" in shown.err
+    assert "the scorer is the model itself" in shown.err
+
+
 def test_the_same_seed_gives_the_same_texts(run: Run, model: str, data: Path, tmp_path: Path) -> None:
     words = [*few(model, data), "--samplers", "random", "--save"]
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):

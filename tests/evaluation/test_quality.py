@@ -1,8 +1,10 @@
 """Metrics of written text, what deceives them, and what is best for its cost."""
 
 import math
+import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -53,6 +55,17 @@ def test_every_metric_says_what_it_is() -> None:
         assert bool(metric.gamed) == bool(metric.guards), name
         assert set(metric.guards) <= set(METRICS), name
         assert set(metric.guards.values()) <= {ABOVE, BELOW}
+
+
+def test_the_page_names_every_metric() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "judge-samples.md").read_text("utf-8")
+    named = {
+        name
+        for row in re.findall(r"^\| (`[^|]*) \|", page, re.MULTILINE)
+        for name in re.findall("`([^`]+)`", row)
+    }
+    own = {name for name, row in METRICS.items() if row.measure.__module__.startswith("textdiffusion.")}
+    assert named - {"--metrics"} == own
 
 
 def test_a_number_for_each_text_or_one_for_all() -> None:

@@ -108,6 +108,13 @@ def _known(study: Study, found: Sequence[Judged], lm: DiffusionLM) -> Iterator[s
             yield f"{scorer.lm.name} knows no likelihood, but a bound: perplexity is at most what is shown"
         if not scorer.same_ids:
             yield f"{scorer.lm.name} reads the text by its own tokenizer, whose tokens perplexity is of"
+    for name, metric in study.metrics.items():
+        unseen = [guard for guard in metric.guards if guard not in study.metrics]
+        if unseen and len(unseen) == len(metric.guards):
+            yield (
+                f"{name} may deceive ({metric.gamed}), and nothing that would show it is measured: add "
+                f"{unseen[0]}"
+            )
     if any(each.written is not None and len(each.written.seconds) < 2 for each in found):
         yield "seconds are those of a single round; lower --batch for more rounds"
     yield (

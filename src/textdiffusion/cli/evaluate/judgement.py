@@ -66,7 +66,7 @@ def row_of(study: Study, judged: Judged, lm: DiffusionLM) -> dict[str, object]:
 
 
 def _print(study: Study, found: Sequence[Judged]) -> None:
-    console, names = Console(highlight=False), list(study.metrics)
+    console, names = Console(highlight=False), [name for name in study.metrics if name != study.quality]
     table = Table("", "calls", "seconds a text", "best by", f"{study.quality}")
     for each in (study.human, *found):
         table.add_row(Text(each.name), *_cost(each), _cell(each, study.quality or ""))
@@ -109,6 +109,8 @@ def _known(study: Study, found: Sequence[Judged], lm: DiffusionLM) -> Iterator[s
         if not scorer.same_ids:
             yield f"{scorer.lm.name} reads the text by its own tokenizer, whose tokens perplexity is of"
     for name, metric in study.metrics.items():
+        if len(study.human.texts) < metric.least:
+            yield f"{name} of {len(study.human.texts)} texts says little; take {metric.least:,} or more"
         unseen = [guard for guard in metric.guards if guard not in study.metrics]
         if unseen and len(unseen) == len(metric.guards):
             yield (

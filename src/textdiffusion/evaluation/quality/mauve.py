@@ -1,6 +1,9 @@
 """MAUVE, by the package of its authors, on features of the scorer."""
 
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ...errors import SettingsError
@@ -26,7 +29,22 @@ def mauve(texts: Texts, material: Material) -> float:
             "--limit, or give more --data."
         )
     ours, theirs = (material.judge.features(each) for each in (texts, material.human))
-    return float(compute(p_features=ours, q_features=theirs, verbose=False).mauve)
+    with _silence():
+        return float(compute(p_features=ours, q_features=theirs, verbose=False).mauve)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing on standard error: its clustering wants more points for each cluster than MAUVE ever has."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _library() -> Callable[..., Any]:

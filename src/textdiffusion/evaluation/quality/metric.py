@@ -76,6 +76,8 @@ class Metric:
     """How it looks better than the texts are."""
     guards: Mapping[str, int] = field(default_factory=dict)
     """Metrics that show it, by the side of human text on which they then lie."""
+    least: int = 0
+    """Texts below which it says little."""
     needs_scorer: bool = False
     needs_training: bool = False
     by_name: bool = False

@@ -106,6 +106,7 @@ METRICS: Registry[Metric] = Registry(
             MORE,
             gamed="copies of training text lie where human text does, and few texts make it high by chance",
             guards={"copied": ABOVE},
+            least=1000,
             needs_scorer=True,
             by_name=True,
         ),

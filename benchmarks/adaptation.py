@@ -19,7 +19,7 @@ from typing import Any
 
 import tyro
 from bounds import MASKED, NEXT_TOKEN, QUIET, nats_per_token, test_windows, tokenizer_of, train_to
-from frontier import FILTER, GIVEN, entropy, judge_of, judged, write
+from frontier import FILTER, GIVEN, judge_of, judged, write
 from halves import half
 from timing import machine
 
@@ -142,8 +142,8 @@ def _written(
     begin = time.perf_counter()
     written, _, _ = write(lm, windows, {**FILTER, **sampler}, batch=texts, seed=seed)
     rate = texts * new / (time.perf_counter() - begin)
-    nats, _, _ = judged(judge, written)
-    return nats, sum(entropy(row) for row in written[:, GIVEN:]) / texts, rate
+    nats, _, entropy = judged(judge, written)
+    return nats, entropy, rate
 
 
 def _table(found: Mapping[str, Mapping[int, Sequence[Found]]], steps: int) -> str:

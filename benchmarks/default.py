@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 import tyro
 from bounds import nats, test_windows
-from frontier import entropy
 from timing import machine
 
 import textdiffusion as td
+from textdiffusion.evaluation.variety import token_entropy
 
 LENGTH, GIVEN = 100, 12
 
@@ -42,7 +42,7 @@ def main(
             mean = statistics.mean(judged)
             error = statistics.stdev(judged) / len(judged) ** 0.5
             first = first or mean
-            spread = statistics.mean(entropy(torch.tensor(text.token_ids)) for text in found)
+            spread = statistics.mean(token_entropy(text.token_ids) for text in found)
             lines.append(
                 f"| {sampler}, {rate} a step | {found[0].nfe} | {mean:.3f} ± {error:.3f} "
                 f"| {100 * (mean / first - 1):+.1f} % | {spread:.2f} |"

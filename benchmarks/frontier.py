@@ -9,11 +9,8 @@ python benchmarks/frontier.py --data STORIES --save docs/results/frontier.md
 
 import json
 import math
-import time
-from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +18,39 @@ import torch
 import tyro
 from bounds import AUTOREGRESSIVE, NEXT_TOKEN, QUIET, nats, test_windows, tokenizer_of, train_to, trained
 from halves import half
-from plots import Point, scatter
 from timing import machine
 from torch import Tensor
 
 import textdiffusion as td
 from textdiffusion.canvas import Canvas
-from textdiffusion.generation import denoise
-from textdiffusion.randomness import RowGenerator
+from textdiffusion.evaluation.quality.judging import pareto
+from textdiffusion.evaluation.quality.writing import Desk
+from textdiffusion.evaluation.variety import token_entropy
+from textdiffusion.views import frontier as drawn
 
 GIVEN, LOSS, DRIFT = 16, 0.05, 0.05
 JUDGE = {"hidden_size": 320, "num_hidden_layers": 6, "num_attention_heads": 5, "intermediate_size": 880}
 REFERENCE, FIGURE = "first-hitting", "frontier.png"
 FILTER = {"temperature": 1.0, "top_k": 0, "top_p": 0.9}
 """The same for all, so that they differ in the sampler alone."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one setting of one model reached."""
+
+    model: str
+    setting: str
+    calls: float
+    """Network calls for a text."""
+    seconds: float
+    """For a text, all texts of a batch written at once."""
+    nll: float
+    """Nats per token before the judge, given all tokens before it."""
+    error: float
+    """Its standard error over the texts."""
+    entropy: float
+    """Of the tokens of a text, in nats; the mean over the texts."""
 
 
 def main(
@@ -110,42 +126,23 @@ def _settings(model: str, room: int) -> dict[str, dict[str, Any]]:
     return found
 
 
-@torch.inference_mode()
 def write(
     lm: td.DiffusionLM, windows: Tensor, options: Mapping[str, Any], batch: int, seed: int
 ) -> tuple[Tensor, float, float]:
     """The windows continued from their first tokens; calls and seconds for a text."""
     decoding = td.Decoding().changed({**FILTER, **options})
+    desk = Desk(lm, lm.format.banned(lm.vocab_size, learns_end=True))  # an end is a token like any other
     editable = torch.zeros_like(windows, dtype=torch.bool)
     editable[:, GIVEN:] = True
-    written, seconds = [], 0.0
-    with _counted(lm.model) as rows:
-        for first in range(0, len(windows), batch):
-            part = slice(first, first + batch)
-            canvas = Canvas(windows[part], editable[part], torch.ones_like(editable[part]))
-            keys = RowGenerator.for_rows(
-                range(seed * 10_000 + first, seed * 10_000 + first + len(windows[part]))
-            )
-            begin = time.perf_counter()
-            banned = lm.format.banned(lm.vocab_size, learns_end=True)
-            frames = denoise(lm.denoiser, lm.corruption, canvas, decoding, keys, banned=banned)
-            (last,) = deque(frames, maxlen=1)
-            seconds += time.perf_counter() - begin
-            written.append(last.tokens)
-    return torch.cat(written), sum(rows) / len(windows), seconds / len(windows)
-
-
-@contextmanager
-def _counted(model: torch.nn.Module) -> Iterator[list[int]]:
-    """How many texts each call of the network reads; texts that are done are left out of it."""
-    rows: list[int] = []
-    handle = model.register_forward_pre_hook(
-        lambda module, args, inputs: rows.append(len(inputs["input_ids"])), with_kwargs=True
-    )
-    try:
-        yield rows
-    finally:
-        handle.remove()
+    written, calls, seconds = windows.clone(), 0.0, 0.0
+    for first in range(0, len(windows), batch):
+        part = slice(first, min(first + batch, len(windows)))
+        canvas = Canvas(windows[part], editable[part], torch.ones_like(editable[part]))
+        seeds = range(seed * 10_000 + part.start, seed * 10_000 + part.stop)
+        piece = desk.write(canvas, decoding, seeds)
+        written[part, GIVEN:] = torch.tensor(piece.ids)
+        calls, seconds = calls + sum(piece.calls), seconds + piece.seconds * len(seeds)
+    return written, calls / len(windows), seconds / len(windows)
 
 
 def judged(judge: td.DiffusionLM, texts: Tensor) -> tuple[float, float, float]:
@@ -156,14 +153,8 @@ def judged(judge: td.DiffusionLM, texts: Tensor) -> tuple[float, float, float]:
     return (
         float(per_text.mean()),
         float(per_text.std() / math.sqrt(len(per_text))),
-        sum(entropy(row) for row in texts[:, GIVEN:]) / len(texts),
+        sum(token_entropy(row.tolist()) for row in texts[:, GIVEN:]) / len(texts),
     )
-
-
-def entropy(tokens: Tensor) -> float:
-    """Of the tokens of one text, in nats."""
-    share = tokens.bincount().double() / len(tokens)
-    return float(torch.special.entr(share).sum())
 
 
 def _known(kept: Path) -> list[Point]:
@@ -207,7 +198,33 @@ def _tell(points: list[Point], real: Point, command: str, texts: int, save: Path
     print(text)
     if save is not None:
         save.write_text(text, encoding="utf-8")
-        scatter(points, real, save.with_name(FIGURE), fair=lambda p: _steady(p, _reference(points, p.model)))
+        norm = drawn.Norm(real.nll, entropy=real.entropy)
+        drawn.save_frontier(save.with_name(FIGURE), _drawn(points), norm, "nats per token before the judge")
+
+
+def _drawn(points: list[Point]) -> list[drawn.Point]:
+    """The points as they are drawn: a colour and a line for each model."""
+    fair = [_steady(point, _reference(points, point.model)) for point in points]
+    best: dict[str, set[int]] = {"calls": set(), "seconds": set()}
+    for model in dict.fromkeys(point.model for point in points):
+        own = [n for n, point in enumerate(points) if point.model == model and fair[n]]
+        for cost, numbers in best.items():
+            numbers |= {own[n] for n in pareto([(vars(points[m])[cost], points[m].nll) for m in own])}
+    return [
+        drawn.Point(
+            p.model,
+            "",
+            p.calls,
+            p.seconds,
+            p.nll,
+            p.entropy,
+            fair=fair[n],
+            line=p.model,
+            best_by_calls=n in best["calls"],
+            best_by_seconds=n in best["seconds"],
+        )
+        for n, p in enumerate(points)
+    ]
 
 
 def _winner(points: list[Point], model: str) -> str:

@@ -239,7 +239,7 @@ class DiffusionLM:
             text = (
                 self.format.filled(prompt, written)
                 if task.inside
-                else self._continuation_text(ids[valid & ~editable].tolist(), written)
+                else self.format.continued(ids[valid & ~editable].tolist(), written)
             )
             found.append(
                 Generation(
@@ -260,11 +260,6 @@ class DiffusionLM:
                 )
             )
         return found
-
-    def _continuation_text(self, prompt: list[int], written: list[int]) -> str:
-        """What the new tokens add to the text; decoded together, as pieces depend on what stands before."""
-        before, whole = self.format.decode(prompt), self.format.decode([*prompt, *written])
-        return whole[len(before) :] if whole.startswith(before) else self.format.decode(written)
 
     def _may_end(self, task: Task) -> bool:
         """A hole inside a text is no place to end it."""

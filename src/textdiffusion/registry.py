@@ -1,11 +1,11 @@
-"""Named choices: one table per kind of part, open to other packages through entry points."""
+"""Named choices: one table per kind of part, open to other packages and to scripts."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
-from .errors import UnknownNameError
+from .errors import SettingsError, UnknownNameError
 
 T = TypeVar("T")
 
@@ -20,9 +20,10 @@ def did_you_mean(name: str, known: Iterable[str], *, alike: float = 0.5) -> str:
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """A read-only table, e.g. ``SAMPLERS["first-hitting"]``; hyphens and underscores are equal.
+    """A table that is read by name, e.g. ``SAMPLERS["first-hitting"]``; hyphens and underscores are equal.
 
-    Another package adds a row with an entry point in the group ``textdiffusion.<kind>s``.
+    Another package adds a row with an entry point in the group ``textdiffusion.<kind>s``, a script by
+    `register`; no row is ever replaced.
     """
 
     def __init__(self, kind: str, entries: Mapping[str, T]) -> None:
@@ -46,6 +47,17 @@ class Registry(Mapping[str, T], Generic[T]):
         raise UnknownNameError(
             f"No {self.kind} named {name!r}.{did_you_mean(key, self._entries)} Known: {known}."
         )
+
+    def register(self, name: str, entry: T) -> None:
+        """Add a row, for as long as this process runs.
+
+        Raises:
+            SettingsError: there is a row of that name.
+        """
+        key = _canonical(name)
+        if key in self._entries:
+            raise SettingsError(f"there is a {self.kind} named {key!r} already; give yours another name.")
+        self._entries[key] = entry
 
     def canonical(self, name: str) -> str:
         """The spelling of a name under which the table itself lists it.

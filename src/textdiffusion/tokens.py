@@ -161,6 +161,11 @@ class TextFormat:
         assert isinstance(text, str)  # a list only comes back for a batch
         return text
 
+    def continued(self, prompt: Sequence[int], written: Sequence[int]) -> str:
+        """What new ids add to the text; decoded together, as pieces depend on what stands before them."""
+        before, whole = self.decode(prompt), self.decode([*prompt, *written])
+        return whole[len(before) :] if whole.startswith(before) else self.decode(written)
+
     def written(self, ids: Sequence[int]) -> list[int]:
         """The ids up to the first end of text, or what fills a row behind it."""
         listed, ends = list(ids), self.ends

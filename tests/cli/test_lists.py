@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from textdiffusion.cli.explore import curves
 from textdiffusion.samplers import SAMPLERS
 from textdiffusion.schedules import SCHEDULES, STEP_GRIDS
+from textdiffusion.views import plotting
 
 from .conftest import Run
 
@@ -104,7 +104,7 @@ def test_curves_are_drawn(run: Run, model: str, tmp_path: Path) -> None:
 
 
 def test_missing_matplotlib_is_said_first(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(curves.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(plotting.importlib.util, "find_spec", lambda name: None)
     shown = run("explore", "masking", FOX, "--model", "/none", "--save", "schedules.png")
     assert shown.code == 2 and "textdiffusion[plots]" in shown.error
 

@@ -6,7 +6,7 @@ import pytest
 
 from textdiffusion import errors
 from textdiffusion.corruptions import CORRUPTIONS
-from textdiffusion.errors import TextDiffusionError, UnknownNameError
+from textdiffusion.errors import SettingsError, TextDiffusionError, UnknownNameError
 from textdiffusion.mask_rates import MASK_RATES
 from textdiffusion.objectives import OBJECTIVES
 from textdiffusion.registry import Registry, did_you_mean
@@ -49,6 +49,14 @@ def test_nothing_near_offers_nothing() -> None:
     assert did_you_mean("zzz", TABLE) == ""
     assert did_you_mean("randon", TABLE) == " Did you mean random?"
     assert did_you_mean("aab", ["aaa", "aac"]) in {" Did you mean aaa or aac?", " Did you mean aac or aaa?"}
+
+
+def test_rows_are_added_by_name_and_never_replaced() -> None:
+    table = Registry("metric", {"one": 1})
+    table.register("two_more", 2)
+    assert table["two-more"] == 2 and list(table) == ["one", "two-more"]
+    with pytest.raises(SettingsError, match="already"):
+        table.register("One", 3)
 
 
 def test_other_packages_add_rows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,8 +24,8 @@ TEXT = "text"
 
 REPEATED: Mapping[str, Any] = {"action": "append"}
 """A flag of several values is given once for each, so that a text may follow it."""
-IN_A_ROW: Mapping[str, Any] = {"nargs": "*"}
-"""A flag of several values is followed by all of them."""
+IN_A_ROW: Mapping[str, Any] = {"nargs": "*", "action": "extend"}
+"""A flag of several values is followed by all of them, and may be given again."""
 
 
 class Parser(argparse.ArgumentParser):

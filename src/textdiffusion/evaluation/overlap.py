@@ -44,32 +44,37 @@ def find_overlap(texts: Sequence[str], training: Iterable[str], limit: int | Non
     holders: dict[int, list[int]] = {}
     sizes, whole = list[int](), dict[tuple[str, ...], list[int]]()
     for number, text in enumerate(texts):
-        units = _units(text)
+        units = units_of(text)
         whole.setdefault(units, []).append(number)
-        pieces = set(_pieces(units))
+        pieces = set(pieces_of(units))
         sizes.append(len(pieces))
         for piece in pieces:
             holders.setdefault(piece, []).append(number)
     exact, near, searched = set[int](), set[int](), 0
     for document in islice(training, limit):
         searched += 1
-        units = _units(document)
+        units = units_of(document)
         exact.update(whole.get(units, ()))
-        common = holders.keys() & set(_pieces(units))
+        common = holders.keys() & set(pieces_of(units))
         held = Counter(number for piece in common for number in holders[piece])
         near.update(number for number, count in held.items() if count >= NEAR * sizes[number])
     return Overlap(len(texts), frozenset(exact), frozenset(near - exact), searched)
 
 
-def _units(text: str) -> tuple[str, ...]:
+def units_of(text: str) -> tuple[str, ...]:
     """The words of a text, or its characters where most of it is in a script without spaces."""
     words = tuple(_WORD.findall(text.casefold()))
     joined = "".join(words)
     return tuple(joined) if 2 * len(UNSPACED.findall(joined)) > len(joined) else words
 
 
-def _pieces(units: Sequence[str]) -> Iterator[int]:
+def pieces_of(units: Sequence[str]) -> Iterator[int]:
     """A hash of each run of so many units; of all of them where there are no more."""
-    size = CHARACTERS if all(len(unit) == 1 for unit in units) else WORDS
+    size = size_of(units)
     for start in range(max(1, len(units) - size + 1)):
         yield hash(tuple(units[start : start + size]))
+
+
+def size_of(units: Sequence[str]) -> int:
+    """How many units a piece has."""
+    return CHARACTERS if all(len(unit) == 1 for unit in units) else WORDS

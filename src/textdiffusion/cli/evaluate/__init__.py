@@ -15,6 +15,13 @@ MEASUREMENTS: Registry[Command] = Registry(
             "textdiffusion.cli.evaluate.infill", "Hide parts of texts, and see who fills them."
         ),
         "poems": Command("textdiffusion.cli.evaluate.poems", "Complete poems, as published and put right."),
+        "generation": Command(
+            "textdiffusion.cli.evaluate.generation", "Judge what a model writes, against its cost."
+        ),
+        "calibration": Command(
+            "textdiffusion.cli.evaluate.calibration",
+            "Compare how sure a model is with how often it is right.",
+        ),
         "speed": Command("textdiffusion.cli.evaluate.speed", "Time samplers, caches and a baseline."),
         "length": Command("textdiffusion.cli.evaluate.length", "Study how well a model knows its lengths."),
         "choices": Command("textdiffusion.cli.evaluate.choices", "Ask questions that have right answers."),

@@ -1,7 +1,10 @@
 """What measurements ask for alike: a model, text to measure it on, and that this text is new to it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from rich.console import Console
 
 from ...data.prompted import Prompted, read_prompted
 from ...data.sources import available_splits, read_documents
@@ -150,7 +153,7 @@ class Separation:
         if training is None or self.train_limit == 0:
             return None
         found = find_overlap(
-            [(text.prompt or "") + text.answer for text in texts], _whole(training), self.train_limit
+            [(text.prompt or "") + text.answer for text in texts], whole_documents(training), self.train_limit
         )
         if found.count and not self.allow_overlap:
             raise DataError(
@@ -168,11 +171,21 @@ def overlap_said(found: Overlap | None) -> str:
     return f"{found.count} of {found.texts} stand in {where} {_of_which(found)}"
 
 
+@contextmanager
+def shown(notes: Console, name: str) -> Iterator[Callable[[float], None] | None]:
+    """How far the work of that name is, at a terminal."""
+    if not notes.is_terminal:
+        yield None
+        return
+    with notes.status(f"{name}: 0 %") as status:
+        yield lambda share: status.update(f"{name}: {share:.0%}")
+
+
 def _of_which(found: Overlap) -> str:
     return f"({len(found.exact)} word for word, {len(found.near)} nearly)"
 
 
-def _whole(source: str) -> Iterator[str]:
+def whole_documents(source: str) -> Iterator[str]:
     """Training documents; a prompt and its answer are one."""
     for text in read_prompted(source, split=TRAINED):
         yield (text.prompt or "") + text.answer

@@ -1,8 +1,7 @@
 """`textdiffusion evaluate likelihood`: nats per token, perplexity and bits per byte, with their errors."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -19,7 +18,7 @@ from ...evaluation.perplexity import Likelihood, difference, likelihood_of
 from ...language_model import DiffusionLM
 from ..flags import Parser, build
 from ..quiet import quiet_libraries
-from .asked import Measured, Separation, Source, overlap_said
+from .asked import Measured, Separation, Source, overlap_said, shown
 
 SAID = {
     "nats_per_token": "nats per token",
@@ -81,7 +80,7 @@ def run(prog: str, argv: Sequence[str]) -> int:
     shared = {"method": scoring.method, "ends_scored": ends, "overlap": overlap and overlap.count}
     rows, found = list[Row](), list[Likelihood]()
     for lm, corpus, cut in zip(models, corpora, windows, strict=True):
-        with _shown(notes, lm.name) as progress:
+        with shown(notes, lm.name) as progress:
             found.append(
                 likelihood_of(lm, corpus, method, tokens_at_once=asked.batch_tokens, progress=progress)
             )
@@ -122,16 +121,6 @@ def _read(
         read_corpus(texts, lm, cut, ends=ends, seed=seed) for lm, cut in zip(models, windows, strict=True)
     ]
     return [corpus.common(other) for corpus, other in zip(found, found[::-1], strict=True)]
-
-
-@contextmanager
-def _shown(notes: Console, name: str) -> Iterator[Callable[[float], None] | None]:
-    """How far a model is, at a terminal."""
-    if not notes.is_terminal:
-        yield None
-        return
-    with notes.status(f"{name}: 0 %") as status:
-        yield lambda share: status.update(f"{name}: {share:.0%}")
 
 
 def _show(rows: Sequence[Row], notes: Console, *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from ...evaluation.completion.contest import Result
 from ...evaluation.completion.plot import drawn
 from ...evaluation.completion.report import PUBLISHED, log, markdown
 from ...views.files import write_whole
-from ..explore.curves import require_matplotlib
+from ...views.plotting import require_matplotlib
 
 LOGS = "experiment"
 """Folder of the log files, as published."""

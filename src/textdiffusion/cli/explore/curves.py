@@ -1,26 +1,17 @@
 """The curves of all step grids and noise schedules in one picture."""
 
-import importlib.util
-from io import BytesIO
 from itertools import cycle
 from pathlib import Path
 
 import torch
 
-from ...errors import SettingsError
 from ...schedules import SCHEDULES, STEP_GRIDS
-from ...views.files import write_whole
+from ...views.plotting import new_figure, save_figure
 from ..schedules import STEPS
 
 _POINTS = 201
 _LINES = ("-", "--", "-.", ":")
 """Curves that nearly cover each other stay apart."""
-
-
-def require_matplotlib() -> None:
-    """Raise SettingsError where the drawing library is missing."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise SettingsError("drawing needs matplotlib; install textdiffusion[plots], or leave --save out.")
 
 
 def save_curves(path: Path) -> None:
@@ -29,9 +20,7 @@ def save_curves(path: Path) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    from matplotlib.figure import Figure  # without pyplot, so that no screen is needed
-
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    figure = new_figure(11.0, 4.5)
     grids, noises = figure.subplots(1, 2)
     for name, grid in STEP_GRIDS.items():
         grids.plot(range(STEPS + 1), grid.rates(STEPS).tolist(), marker="o", markersize=3, label=name)
@@ -43,6 +32,4 @@ def save_curves(path: Path) -> None:
     for axes in (grids, noises):
         axes.grid(alpha=0.3)
         axes.legend()
-    drawn = BytesIO()
-    figure.savefig(drawn, format=path.suffix[1:].lower(), dpi=150)
-    write_whole(path, drawn.getvalue())
+    save_figure(figure, path)

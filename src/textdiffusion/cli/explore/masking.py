@@ -16,13 +16,13 @@ from ...tokens import TextFormat
 from ...views.cells import joined
 from ...views.masking import PREFIX_SHARE, PREFIXES, SHARES, Masking, masking_table
 from ...views.pieces import split_pieces
+from ...views.plotting import ENDINGS, require_matplotlib
 from ..entered import entered
 from ..flags import TEXT, Parser, build
 from ..quiet import quiet_libraries
 from ..schedules import grid_rows, print_grids
 
 EXAMPLE = "Once upon a time there was a little fox who lived in the forest and loved to read."
-PLOT_ENDINGS = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,8 @@ class Experiment:
         """
         if self.prefix_length < 0:
             raise SettingsError(f"prefix_length is {self.prefix_length}; it must be 0 or more.")
-        if self.save is not None and self.save.suffix.lower() not in PLOT_ENDINGS:
-            raise SettingsError(
-                f"cannot draw {self.save.name!r}: the file must end in {', '.join(PLOT_ENDINGS)}."
-            )
+        if self.save is not None and self.save.suffix.lower() not in ENDINGS:
+            raise SettingsError(f"cannot draw {self.save.name!r}: the file must end in {', '.join(ENDINGS)}.")
         if self.save is not None and not self.save.parent.is_dir():
             raise DataError(
                 f"there is no folder {self.save.parent} to save {self.save.name} in; make it first."
@@ -66,9 +64,7 @@ def run(prog: str, argv: Sequence[str]) -> int:
     given = parser.read(argv)
     experiment, text = build(Experiment, given), entered(given.get(TEXT, EXAMPLE), "")
     if experiment.save is not None:
-        from .curves import require_matplotlib  # an extra, which need not be there
-
-        require_matplotlib()
+        require_matplotlib()  # an extra, which need not be there
     quiet_libraries()
     text_format = (load() if experiment.model is None else load(experiment.model)).format
     ids = text_format.prompt(text)[len(text_format.prompt("")) :]

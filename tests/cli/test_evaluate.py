@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from textdiffusion.cli.main import main
 from textdiffusion.evaluation.memory import weighed
@@ -32,8 +33,11 @@ def test_speed_of_the_bundled_model(capsys: pytest.CaptureFixture[str]) -> None:
         assert row["seconds_per_1000_tokens"] == pytest.approx(1000 / row["tokens_per_second"], rel=0.05)
 
 
-def test_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "speed", "--length", "4", "--rounds", "1", "--samplers", "random"]) == 0
+def test_table_for_people(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    flags = f"--length 4 --rounds 1 --samplers random entropy --save {tmp_path / 'speed.png'}"
+    assert main(["evaluate", "speed", *flags.split()]) == 0
+    with Image.open(tmp_path / "speed.png") as picture:
+        assert picture.width > 1000
     shown = capsys.readouterr().out
     assert "random" in shown and "tokens/s" in shown and "1 rounds" in shown
 
@@ -47,6 +51,7 @@ def test_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
         ("--caches exact --rounds 1", "trained block by block"),
         ("--steps 0", "steps is 0"),
         ("--threads 0", "threads is 0"),
+        ("--save speed.txt", "must end in .png"),
     ],
 )
 def test_wrong_races(flags: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:

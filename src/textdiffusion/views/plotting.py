@@ -31,6 +31,11 @@ def save_figure(figure: Any, path: Path) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    drawn = BytesIO()
-    figure.savefig(drawn, format=path.suffix[1:].lower(), dpi=150)
-    write_whole(path, drawn.getvalue())
+    write_whole(path, drawn(figure, path.suffix[1:].lower()))
+
+
+def drawn(figure: Any, kind: str) -> bytes:
+    """A figure as the contents of a file of that kind, such as `png`."""
+    found = BytesIO()
+    figure.savefig(found, format=kind, dpi=150)
+    return found.getvalue()

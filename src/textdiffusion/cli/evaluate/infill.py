@@ -28,10 +28,11 @@ from ...evaluation.overlap import Overlap
 from ...generation import Decoding
 from ...language_model import DiffusionLM
 from ...registry import Registry
+from ...views.plotting import require_matplotlib
 from ..flags import IN_A_ROW, Parser, build, own
 from ..quiet import quiet_libraries
 from .asked import TRAINED, Measured, Separation, Source, overlap_said
-from .saved import require_matplotlib, save_report
+from .saved import save_report
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,9 @@ from ...evaluation.completion.contest import Result
 from ...evaluation.completion.plot import drawn
 from ...evaluation.completion.report import PUBLISHED, log, markdown
 from ...views.files import write_whole
-from ...views.plotting import require_matplotlib
 
 LOGS = "experiment"
 """Folder of the log files, as published."""
-
-__all__ = ["require_matplotlib", "save_report"]
 
 
 def save_report(

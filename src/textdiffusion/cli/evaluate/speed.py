@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -14,6 +15,9 @@ from ...evaluation.turns import first_settled
 from ...generation import Decoding
 from ...generation.memory import CACHES
 from ...language_model import DiffusionLM, Task
+from ...views.files import writer_for
+from ...views.plotting import ENDINGS, require_matplotlib
+from ...views.speeds import save_speeds
 from ..flags import IN_A_ROW, Parser, build
 from ..quiet import quiet_libraries
 from .asked import Measured
@@ -51,6 +55,8 @@ class Race:
     """Compile the layers with torch.compile; the round that warms up pays for it."""
     threads: int | None = None
     """Processor cores to use; as many as torch chooses when left out."""
+    save: Path | None = None
+    """Draw tokens per second and per network call (.png, .svg or .pdf)."""
     json: bool = False
     """Print one JSON object per contestant."""
 
@@ -58,13 +64,16 @@ class Race:
         """Refuse a race in which nobody runs.
 
         Raises:
-            SettingsError, UnknownNameError: see the message.
+            SettingsError, UnknownNameError, DataError: see the message.
         """
         for name in ("length", "batch", "rounds"):
             if self.__dict__[name] < 1:
                 raise SettingsError(f"{name} is {self.__dict__[name]}; it must be at least 1.")
         if self.threads is not None and self.threads < 1:
             raise SettingsError(f"threads is {self.threads}; it must be at least 1.")
+        if self.save is not None:
+            writer_for(self.save, dict.fromkeys(ENDINGS, save_speeds))
+            require_matplotlib()
         for cache in self.caches:
             CACHES.canonical(cache)
         self.decodings()
@@ -133,6 +142,7 @@ def _show(order: Race, costs: dict[str, Cost], errors: dict[str, float]) -> None
             "fastest": round(min(cost.seconds), 4),
             "slowest": round(max(cost.seconds), 4),
             "first_token_seconds": _rounded(cost.first_settled),
+            "tokens": cost.tokens,
             "tokens_per_second": round(cost.tokens_per_second, 1),
             "seconds_per_1000_tokens": _rounded(1000.0 / cost.tokens_per_second),
             "nfe": cost.nfe,
@@ -142,6 +152,9 @@ def _show(order: Race, costs: dict[str, Cost], errors: dict[str, float]) -> None
         }
         for name, cost in costs.items()
     ]
+    if order.save is not None:
+        save_speeds(order.save, rows)
+        Console(stderr=True).print(f"saved {order.save}", markup=False, highlight=False, soft_wrap=True)
     if order.json:
         for row in rows:
             print(json.dumps(row))

@@ -1,19 +1,17 @@
 """The accuracies of all entrants by ratio, as a picture."""
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from typing import Any
 
+from ...views import plotting
 from ..intervals import Row
 from .report import Quoted, headline
 
 
 def drawn(rows: Sequence[Row], quoted: Mapping[str, Sequence[Quoted]]) -> bytes:
     """A PNG with a panel for each protocol; bars are 95 % intervals, dotted lines others' numbers."""
-    from matplotlib.figure import Figure  # an extra; without pyplot, so that no screen is needed
-
     protocols = list(dict.fromkeys(row["protocol"] for row in rows))
-    figure: Any = Figure(figsize=(6.5 * len(protocols) + 2.5, 5.0), layout="constrained")
+    figure = plotting.new_figure(6.5 * len(protocols) + 2.5, 5.0)
     panels = figure.subplots(1, len(protocols), squeeze=False)[0]
     names = list(dict.fromkeys(row["name"] for row in rows))
     for panel, protocol in zip(panels, protocols, strict=True):
@@ -34,9 +32,7 @@ def drawn(rows: Sequence[Row], quoted: Mapping[str, Sequence[Quoted]]) -> bytes:
         handles |= dict(zip(*panel.get_legend_handles_labels()[::-1], strict=True))
     labels = [*names, *(label for label in handles if label not in names)]
     figure.legend([handles[label] for label in labels], labels, loc="outside right upper", fontsize=8)
-    file = BytesIO()
-    figure.savefig(file, format="png", dpi=150)
-    return file.getvalue()
+    return plotting.drawn(figure, "png")
 
 
 def _draw(panel: Any, line: Sequence[Row], name: str, colour: str, shift: float) -> None:

@@ -59,9 +59,9 @@ def main(
     more: int = 150,
     length: int = 256,
     given: int = 16,
-    limit: int = 400,
-    written: int = 32,
-    fit_steps: int = 400,
+    limit: int = 80,
+    written: int = 8,
+    fit_steps: int = 100,
     save: Path | None = None,
 ) -> None:
     """Train what is missing, measure what is not measured, and write the tables.

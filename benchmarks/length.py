@@ -31,7 +31,7 @@ READ = ("end", "rooms", "unmasked")
 """Studies of single calls, on all texts."""
 WRITTEN = ("quarters", "until-end", "saving")
 """Studies for which texts are written, on fewer."""
-FAST = {"sampler": "confidence", "tokens_per_step": 4, "temperature": 0.0}
+FAST = {"sampler": "confidence", "tokens_per_step": 8, "temperature": 0.0}
 BEFORE, PADDED, ASKED, ENDED = "texts alone", "then padding", "then padding, ends asked", "then the end again"
 HEADS = {f"{PADDED}, {kind} head": kind for kind in LENGTH_HEADS}
 """Contestants whose network is that of another, which they read otherwise."""
@@ -59,7 +59,7 @@ def main(
     more: int = 150,
     length: int = 256,
     given: int = 16,
-    limit: int = 80,
+    limit: int = 48,
     written: int = 8,
     fit_steps: int = 100,
     save: Path | None = None,

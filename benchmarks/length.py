@@ -31,7 +31,7 @@ READ = ("end", "rooms", "unmasked")
 """Studies of single calls, on all texts."""
 WRITTEN = ("quarters", "until-end", "saving")
 """Studies for which texts are written, on fewer."""
-FAST = {"sampler": "confidence", "tokens_per_step": 8, "temperature": 0.0}
+FAST = {"sampler": "confidence", "tokens_per_step": 4, "temperature": 0.0}
 BEFORE, PADDED, ASKED, ENDED = "texts alone", "then padding", "then padding, ends asked", "then the end again"
 HEADS = {f"{PADDED}, {kind} head": kind for kind in LENGTH_HEADS}
 """Contestants whose network is that of another, which they read otherwise."""
@@ -55,13 +55,13 @@ def main(
     data: str,
     runs: Path = Path("runs/length"),
     seeds: tuple[int, ...] = (0, 1, 2),
-    steps: int = 300,
-    more: int = 150,
+    steps: int = 1000,
+    more: int = 600,
     length: int = 256,
     given: int = 16,
-    limit: int = 48,
-    written: int = 8,
-    fit_steps: int = 100,
+    limit: int = 200,
+    written: int = 16,
+    fit_steps: int = 300,
     save: Path | None = None,
 ) -> None:
     """Train what is missing, measure what is not measured, and write the tables.

@@ -62,6 +62,21 @@ class Draft:
             SettingsError: there is nothing to revise.
         """
         (ids,) = text_format.document([text])
+        return cls._of(text, ids, text_format, longest)
+
+    @classmethod
+    def of_ids(cls, ids: Sequence[int], text_format: TextFormat, longest: int) -> "Draft":
+        """The same of a text that is given as its ids, without begin and end, which its text may not tell.
+
+        Raises:
+            SettingsError: there is nothing to revise.
+        """
+        (none,) = text_format.document([""])
+        head = int(text_format.begin_id is not None)
+        return cls._of(text_format.decode(ids), [*none[:head], *ids, *none[head:]], text_format, longest)
+
+    @classmethod
+    def _of(cls, text: str, ids: Sequence[int], text_format: TextFormat, longest: int) -> "Draft":
         first = int(text_format.begin_id is not None)
         last = len(ids) - int(text_format.end_id is not None)
         if first == last:
@@ -97,7 +112,7 @@ class Draft:
 
     def changes(self, ids: Sequence[int]) -> tuple[Change, ...]:
         """What is another token now."""
-        given, decode = self.text_format.given(self.text, holes=False), self.text_format.decode
+        given, decode = self._given(), self.text_format.decode
         return tuple(
             Change(place - self.first, given[place], decode([new]))
             for place, (old, new) in enumerate(zip(self.ids, ids, strict=True))
@@ -111,10 +126,16 @@ class Draft:
         exact = decode(self.ids) == self.text
         return _whole(runs, ids, decode(ids), decode) if exact else self._patched(runs, ids)
 
+    def _given(self) -> list[str]:
+        """The text in pieces, one for each id up to the end; as it was given, where its ids are its own."""
+        (own,) = self.text_format.document([self.text])
+        if tuple(own) == self.ids:
+            return self.text_format.given(self.text, holes=False)
+        return [self.text_format.decode([id]) for id in self.ids[: self.last]]
+
     def _patched(self, runs: Sequence["_Run"], ids: Sequence[int]) -> list[Piece]:
         """New words among the old text, set off by spaces as their tokens want it."""
-        given = self.text_format.given(self.text, holes=False)
-        found = list[Piece]()
+        given, found = self._given(), list[Piece]()
         for run in runs:
             text = "".join(given[run.begin : run.end])
             if run.changed:

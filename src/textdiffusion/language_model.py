@@ -216,7 +216,7 @@ class DiffusionLM:
 
     def revision(
         self,
-        text: str,
+        draft: str | Draft,
         *,
         noise_rate: float,
         looks: int,
@@ -225,7 +225,7 @@ class DiffusionLM:
     ) -> Task:
         """A draft, and what in it is to be written anew.
 
-        A model of masks looks `looks` times, hides the tokens that it finds least probable, and fills them
+        A model of masks looks `looks` times, hides the tokens that are more probably others, and fills them
         again; one whose noise looks like text takes the draft as such noise. Without a sampler among the
         `options` the first fills where it is surest first, the second changes what it is sure is wrong. A
         draft that the model cannot hold is read in stretches with context on both sides.
@@ -237,7 +237,7 @@ class DiffusionLM:
         usual = {} if "sampler" in options else USUAL[self.corruption.countable]
         decoding = self.decoding(None, {**usual, **options})
         return revision(
-            Draft.cut(text, self.format, self.longest),
+            Draft.cut(draft, self.format, self.longest) if isinstance(draft, str) else draft,
             self.denoiser,
             self.process(decoding.recipe().sampler),
             decoding,
@@ -245,6 +245,7 @@ class DiffusionLM:
             looks=looks,
             seed=seed,
             device=self.model.device,
+            banned=self.format.banned(self.vocab_size, learns_end=False),
         )
 
     def stream(self, task: Task) -> Iterator[Frame]:

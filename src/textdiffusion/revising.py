@@ -1,7 +1,7 @@
 """How a draft is revised: what in it is taken for noise, and what came of it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +12,13 @@ from .denoisers import Denoiser
 from .drafts import Draft
 from .errors import IncompatibleError
 from .generation import Decoding, Frame, Start
+from .generation.doubts import remasked
 from .generation.loop import check_room
-from .generation.start import check_noise_rate, remasked
+from .generation.start import check_noise_rate
 from .tasks import Generation, Task
 
 LOOKS = 8
-"""Calls by which the least probable tokens of a draft are found."""
+"""Calls by which all tokens of a draft are asked about once."""
 USUAL: Mapping[bool, Mapping[str, Any]] = {
     True: {"sampler": "confidence", "temperature": 0.0},
     False: {"sampler": "any-position"},
@@ -35,8 +36,11 @@ def revision(
     looks: int,
     seed: int,
     device: torch.device,
+    banned: Sequence[int] = (),
 ) -> Task:
     """A draft as the start of a generation; left out, steps are as many as tokens are believed wrong.
+
+    `banned` ids are never what was meant.
 
     Raises:
         SettingsError: a setting is out of range.
@@ -49,15 +53,16 @@ def revision(
             "diffusion model."
         )
     canvas = draft.canvas
-    if decoding.filled().steps is None:
-        wrong = math.ceil(noise_rate * int(canvas.editable.sum(1).max()))
-        decoding = replace(decoding, steps=max(1, -(-wrong // decoding.tokens_per_step)))
     there = canvas.to(device)
     check_room(denoiser, there)
     if corruption.masks_only:
-        start = remasked(denoiser, corruption, there, noise_rate, looks=looks)
+        start = remasked(denoiser, corruption, there, noise_rate, looks=looks, banned=banned)
+        wrong = int(corruption.may_be_noise(start.tokens).sum(1).max())
     else:
         start = Start(there.tokens, noise_rate)
+        wrong = math.ceil(noise_rate * int(canvas.editable.sum(1).max()))
+    if decoding.filled().steps is None:
+        decoding = replace(decoding, steps=max(1, -(-wrong // decoding.tokens_per_step)))
     seeds = tuple(seed + row for row in range(len(draft.stretches)))
     return Task(canvas, decoding, seeds, (draft.text,) * len(seeds), inside=True, start=start, draft=draft)
 

@@ -90,19 +90,20 @@ def test_what_is_wrong_is_restored(
     assert found.sampler == {"model": "confidence", "unseen": "any-position"}[kind]
 
 
-def test_the_looks_are_counted(model: str) -> None:
-    lm = td.load(model, device="cpu")
-    few, many = (lm.revise(DRAFT, looks=looks, steps=2) for looks in (2, 6))
-    assert (few.nfe, many.nfe) == (4, 8)
-    size = few.prompt_tokens + 2
-    assert (few.read_tokens, many.read_tokens) == (4 * size, 8 * size)
+def test_the_looks_are_counted(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is found is found again by a second reading; then a step writes each of two."""
+    lm, ids = lm_that_knows(model, DRAFT, monkeypatch)
+    spoilt = spoil(lm, ids, {2: "Q", 5: "X"})
+    few, many = (lm.revise(spoilt, looks=looks) for looks in (2, 6))
+    assert (few.nfe, many.nfe) == (2 * 2 + 2, 2 * 6 + 2)
+    assert few.steps == many.steps == 2
+    assert (few.read_tokens, many.read_tokens) == (few.nfe * len(ids), many.nfe * len(ids))
 
 
-def test_steps_are_as_many_as_words_are_wrong(model: str) -> None:
-    lm = td.load(model, device="cpu")
-    found = lm.revise(DRAFT, noise_rate=0.3, looks=1)
-    assert found.steps == -(-found.prompt_tokens * 3 // 10)
-    assert len(found.changes) <= found.steps
+def test_a_draft_in_which_nothing_is_wrong_stays(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lm, _ = lm_that_knows(model, DRAFT, monkeypatch)
+    found = lm.revise(DRAFT, noise_rate=0.5)
+    assert (found.text, found.changes, found.nfe) == (DRAFT, (), 8)
 
 
 @pytest.mark.parametrize("sampler", ["posterior", "entropy-renoise", "any-position"])

@@ -18,6 +18,9 @@ MEASUREMENTS: Registry[Command] = Registry(
         "generation": Command(
             "textdiffusion.cli.evaluate.generation", "Judge what a model writes, against its cost."
         ),
+        "revise": Command(
+            "textdiffusion.cli.evaluate.revise", "Damage texts, and count what a revision restores."
+        ),
         "calibration": Command(
             "textdiffusion.cli.evaluate.calibration",
             "Compare how sure a model is with how often it is right.",

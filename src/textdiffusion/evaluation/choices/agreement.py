@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from ...errors import SettingsError
+from ..words import WORD
 
 ROUGE = ("rouge1", "rouge2", "rougeL")
-_CJK = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-_WORD = re.compile(f"[{_CJK}]|[^\\W_{_CJK}]+")
 _ARTICLE = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -19,7 +18,7 @@ class Words:
 
     def tokenize(self, text: str) -> list[str]:
         """The words of a text."""
-        return _WORD.findall(text.lower())
+        return WORD.findall(text.lower())
 
 
 def rouge_scorer() -> Callable[[str, str], list[float]]:

@@ -13,6 +13,9 @@ from ..schedules import Linear, NoiseSchedule
 from ..shapes import Logits, Tokens, Where
 from .base import Corruption, even_words
 
+_TINY = 1e-30
+"""Keeps quotients of chances finite where one of them is 0."""
+
 
 @dataclass(frozen=True)
 class Shares:
@@ -44,6 +47,10 @@ class Mixture(Corruption):
     before. From this follow `posterior` and, letting s tend to t, `bound`. With shares (1, 0, 0) both are
     those of the absorbing process. A kept share leaves x_1 dependent on x_0, which adds a constant that
     `bound`, like every continuous-time integrand, does not contain.
+
+    p_x0 says the clean token *as the other tokens tell it*, as under `Interpolating`: x_t itself is brought
+    in by Bayes' rule (`origin`). So does a network learn it that is asked about struck tokens alone, unless
+    some of these are kept: it then leans towards what stands there, by the kept share.
     """
 
     mask_id: int
@@ -81,9 +88,22 @@ class Mixture(Corruption):
     ) -> Float[Tensor, "*asked vocab"]:
         alpha_s, alpha_t = self.schedule.alpha(s), self.schedule.alpha(t)
         back = ((alpha_s - alpha_t) / (1.0 - alpha_t))[..., None]
-        here = F.one_hot(xt, p_x0.shape[-1]).to(p_x0.dtype)
-        stays = 1.0 - back * (1.0 - (p_x0 * here).sum(-1, keepdim=True))
-        return torch.where(here.bool(), stays, back * p_x0)
+        q = back * self.origin(p_x0, xt, t)
+        return q.scatter_add(-1, xt[..., None], 1.0 - back.expand_as(xt[..., None]).to(q.dtype))
+
+    def origin(
+        self,
+        p_x0: Float[Tensor, "*asked vocab"],
+        xt: Int[Tensor, "*asked"],
+        t: Float[Tensor, "*#asked"],
+    ) -> Float[Tensor, "*asked vocab"]:
+        left, drawn = (chance.to(p_x0.dtype) for chance in self._chances(xt, t))
+        here = left * p_x0.gather(-1, xt[..., None])[..., 0]
+        total = (here + drawn).clamp(min=_TINY)
+        q = p_x0 * (drawn / total)[..., None]
+        # What cannot have come about by p_x0 nor by noise stays what it is.
+        stays = torch.where(here + drawn > 0.0, here / total, 1.0)
+        return q.scatter_add(-1, xt[..., None], stays[..., None])
 
     def bound(
         self,
@@ -94,8 +114,12 @@ class Mixture(Corruption):
     ) -> Float[Tensor, "*asked"]:
         log_p = self.clean_logits(logits).log_softmax(-1)
         at_x0, at_xt = (log_p.gather(-1, index[..., None])[..., 0] for index in (x0, xt))
-        leaves = torch.where(xt == x0, 0.0, -at_x0 - 1.0)
-        return self.schedule.weight(t) * (leaves + 1.0 - at_xt.exp())
+        left, drawn = (chance.to(log_p.dtype).clamp(min=_TINY) for chance in self._chances(xt, t))
+        believed = at_xt.exp()
+        total = left * believed + drawn
+        # Of p(x_0 | x_t) = p_x0 drawn / total: its logarithm at x_0, and all of it that is not at x_t.
+        leaves = torch.where(xt == x0, 0.0, (total / drawn).log() - at_x0 - 1.0)
+        return self.schedule.weight(t) * (leaves + drawn * (1.0 - believed) / total)
 
     def marginal(
         self, x0: Int[Tensor, "*asked"], t: Float[Tensor, "*#asked"], vocab: int
@@ -105,6 +129,15 @@ class Mixture(Corruption):
         q = q + hit * self.shares.random / (self.vocab_size - 1)
         q[..., self.mask_id] = hit[..., 0] * self.shares.mask
         return q
+
+    def _chances(
+        self, xt: Int[Tensor, "*asked"], t: Float[Tensor, "*#asked"]
+    ) -> tuple[Float[Tensor, "*asked"], Float[Tensor, "*asked"]]:
+        """That x_t is x_0 untouched, if it could be, and that noise has drawn this very token."""
+        hit = (1.0 - self.schedule.alpha(t)).expand(xt.shape)
+        word = xt != self.mask_id
+        drawn = torch.where(word, hit * self.shares.random / max(1, self.vocab_size - 1), 1.0)
+        return torch.where(word, 1.0 - hit * (1.0 - self.shares.keep), 0.0), drawn
 
 
 MIXTURES = {

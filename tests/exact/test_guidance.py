@@ -194,7 +194,7 @@ def back(logits: Tensor, texts: Tensor, s: float, t: float) -> Tensor:
     barred = logits.double().index_fill(-1, torch.tensor([MASK]), -torch.inf)
     p = barred.softmax(-1)
     times = (torch.full((1, 1), time, dtype=torch.float64) for time in (s, t))
-    return p if s == 0.0 else RANDOM.posterior(p, texts, *times)
+    return RANDOM.posterior(p, texts, *times)
 
 
 def labelled(tokens: Tensor) -> Tensor:

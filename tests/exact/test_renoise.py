@@ -13,7 +13,7 @@ from textdiffusion.canvas import Canvas
 from textdiffusion.corruptions import CORRUPTIONS, Absorbing, Corruption
 from textdiffusion.denoisers import as_denoiser
 from textdiffusion.errors import SettingsError
-from textdiffusion.generation import Decoding, Frame, denoise
+from textdiffusion.generation import Decoding, Frame, Start, denoise
 from textdiffusion.randomness import RowGenerator
 from textdiffusion.schedules import Linear
 
@@ -124,6 +124,27 @@ def test_the_surest_other_tokens_are_replaced_two_at_a_time() -> None:
     assert changes == [*expected, []]
     assert frames[-1].tokens[0, 1] == frames[0].tokens[0, 1]
     assert bool(frames[-1].settled.all())
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.2, 0.9])
+def test_the_rarer_noise_is_the_more_it_takes_to_replace_a_token(rate: float) -> None:
+    """p of the other against p of what stands there, by Bayes' rule with evenly random errors."""
+    others = (0.71, 0.9, 0.97, 0.995)
+    draft = torch.zeros(1, len(others), dtype=torch.int64)
+    everywhere = torch.ones_like(draft, dtype=torch.bool)
+    first, second, *_ = denoise(
+        as_denoiser(believing(*others)),
+        RANDOM,
+        Canvas(draft, everywhere, everywhere),
+        Decoding().changed({"sampler": "any-position", "steps": 4, "replacements": 4}),
+        RowGenerator.for_rows([0]),
+        start=Start(draft, rate),
+    )
+    words = VOCAB - 1
+    rest = [(1.0 - p) / (words - 1) for p in others]
+    wanted = [p * rate / words > q * (1.0 - rate + rate / words) for p, q in zip(others, rest, strict=True)]
+    assert (second.tokens != first.tokens)[0].tolist() == wanted
+    assert any(wanted) and (all(wanted) or rate < 0.9)
 
 
 def test_masks_among_random_tokens_are_filled() -> None:

@@ -18,6 +18,10 @@ from .moment import WHAT, allowed, noise_rate
 class AnyPosition(Sampler):
     """A step replaces the few surest tokens that the network would rather have, wherever they stand.
 
+    Which it would rather have is a matter of the noise too: where that is seldom, a token that stands there
+    needs much to speak against it. So the other is to be the likelier of the two by `Corruption.origin`,
+    which is Bayes' rule where noise looks like text.
+
     Masks are never right: they are replaced as others are, as many of them as the grid wants anyhow, and at
     least one when nothing else is. A text is finished when a step changes nothing, and then as it stands.
     """
@@ -47,7 +51,7 @@ class AnyPosition(Sampler):
         drawn = move(generator.uniform(state.tokens.shape[1], WHAT), asked.device)[asked]
         answer = Answer.of(state, asked, predict(state.tokens, t, asked).of_clean(), drawn)
         hidden = asked & _hidden(state, corruption)
-        other = asked & (answer.token != state.tokens)
+        other = _rather(answer, corruption, t)
         sure = top(other & (answer.confidence > self.threshold), answer.confidence, self._most(state))
         due = hidden.sum(1) - allowed(state, noise_rate(s, corruption))
         due = due.maximum((~sure.any(1)).long())
@@ -76,6 +80,14 @@ class AnyPosition(Sampler):
 
     def _most(self, state: State) -> torch.Tensor:
         return torch.full_like(state.tokens[:, 0], self.replacements)
+
+
+def _rather(answer: Answer, corruption: Corruption, t: Times) -> Where:
+    """Where the token that was drawn is likelier than the one that stands there."""
+    asked, here = answer.asked, answer.state.tokens[answer.asked]
+    law = corruption.origin(answer.prediction.own.softmax(-1), here, t.expand(asked.shape)[asked])
+    drawn, stands = (law.gather(-1, token[:, None])[:, 0] for token in (answer.token[asked], here))
+    return torch.zeros_like(asked).masked_scatter(asked, drawn > stands)
 
 
 def _hidden(state: State, corruption: Corruption) -> Where:

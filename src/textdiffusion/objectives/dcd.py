@@ -17,7 +17,7 @@ from .distilling import Distilling, Example, check_rounds, log_law
 class ConsistencyDistillation(Distilling):
     """The student says of a text at t what its teacher says of the same text with less of the same noise.
 
-    Duo takes both texts as arg-max(A x + B eps) with one eps: a path on which nothing is random but eps, where
+    Duo takes both texts as arg-max(A x + B eps) with one eps: on such a path nothing is random but eps, where
     the paths of uniform noise are random throughout. No eps need be drawn. Divide by B, let r = A / B, M be
     the largest coordinate of eps beside that of the token x, J its place and e that of x. Then arg-max is x
     where r > M - e, and J elsewhere. J is even over the other words and independent of M and e, and r falls

@@ -61,7 +61,7 @@ class Distilling(Objective):
         step_size: float,
         generator: RowGenerator,
     ) -> Example:
-        """Corrupt the editable tokens and ask the teacher, a step of which takes away that much of all noise."""
+        """Corrupt the editable tokens and ask the teacher, whose step takes away that much of all noise."""
 
     def __call__(
         self, denoiser: Denoiser, corruption: Corruption, canvas: Canvas, generator: RowGenerator

@@ -47,26 +47,24 @@ class SelfDistillation(Distilling):
         generator: RowGenerator,
     ) -> Example:
         rate = move(1.0 - generator.stratified()[:, None], canvas.tokens.device)
-        t = start = corruption.schedule.inverse(1.0 - rate)
+        t = corruption.schedule.inverse(1.0 - rate)
         noised, hit = corruption.corrupt(canvas.tokens, t, generator)
         hit = hit & canvas.editable
         xt = noisy = torch.where(hit, noised, canvas.tokens)
         asked = open_ = corruption.may_be_noise(xt) & canvas.editable
-        for number in range(self.merged):
-            # Every process asks as often, whether it has masks left or not.
-            law = log_law(corruption, ask(teacher, canvas, xt, t.float(), open_))
-            # What is open stays open or is written now: either way this is the word that counts so far.
-            said = law if number == 0 else said.masked_scatter(open_[asked][:, None], law)
-            if number + 1 == self.merged:
-                break
+        said = law = log_law(corruption, ask(teacher, canvas, xt, t.float(), open_))
+        for number in range(1, self.merged):
             left, draws = (rate - step_size).clamp(min=0.0), generator.fold(number)
             chance = (rate - left) / rate
             written = open_ & (move(draws.uniform(xt.shape[1], _WHICH), rate.device) < chance)
             uniform = move(draws.uniform(xt.shape[1], _WHAT), rate.device)[written]
             xt = xt.masked_scatter(written, draw_categorical(law[written[open_]].exp(), uniform))
             open_, rate = open_ & ~written, left
-            t = corruption.schedule.inverse(1.0 - rate)
-        return Example(noisy, start, hit, asked, said)
+            # Every process asks as often, whether it has masks left or not.
+            now = corruption.schedule.inverse(1.0 - rate).float()
+            law = log_law(corruption, ask(teacher, canvas, xt, now, open_))
+            said = said.masked_scatter(open_[asked][:, None], law)
+        return Example(noisy, t, hit, asked, said)
 
     def check(self, corruption: Corruption) -> None:
         """What a step writes has to stay, and where it writes must not tell what.
@@ -79,4 +77,3 @@ class SelfDistillation(Distilling):
                 f"the objective sdtt is for masks that strike all tokens alike, not for "
                 f"{type(corruption).__name__} noise; distil uniform noise with dcd, or use noise absorbing."
             )
-

@@ -107,15 +107,21 @@ class Apart(Denoiser):
             return self.own(*args, **kwargs)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_one_network_teaches_as_two_would(
-    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, texts: list[str]
+    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, texts: list[str], precision: str
 ) -> None:
     """The same loss and gradient as with a second network; its own weights and dropout come back."""
     rows = [{"input_ids": ids[:16]} for ids in TextFormat.of(tokenizer).document(texts)]
     rule = SelfDistillation(round_steps=3, sampling_steps=4)
     teacher = Teacher(rule, None, None)
     trainer = make_trainer(
-        recipe(dropout=0.0), tokenizer, rows, objective=rule, teacher=teacher, callbacks=[teacher]
+        recipe(dropout=0.0, precision=precision),
+        tokenizer,
+        rows,
+        objective=rule,
+        teacher=teacher,
+        callbacks=[teacher],
     )
     network = trainer.network
     other = deepcopy(network).eval()

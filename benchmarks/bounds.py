@@ -133,11 +133,13 @@ def tokenizer_of(runs: Path) -> dict[str, str]:
     return {"tokenizer": str(folder)} if folder.exists() else {}
 
 
-def train_to(folder: Path, changes: Mapping[str, Any]) -> None:
-    """A model by the recipe `quick` with these changes, unless it is there."""
+def train_to(folder: Path, changes: Mapping[str, Any], base: str = "quick") -> None:
+    """A model by a recipe of ours with these changes, unless it is there."""
     if (folder / "diffusion.json").exists():
         return
-    recipe: TrainingRecipe = read_recipe(ROOT / "recipes" / "quick.yaml", {**changes, "output": str(folder)})
+    recipe: TrainingRecipe = read_recipe(
+        ROOT / "recipes" / f"{base}.yaml", {**changes, "output": str(folder)}
+    )
     resume = last_checkpoint(folder / "checkpoints") is not None
     train(recipe, resume=resume, console=Console(stderr=True))
 

@@ -22,6 +22,7 @@ from textdiffusion.settings import read_mapping
 from textdiffusion.time_embedding import TIME_FILE
 from textdiffusion.training.callbacks import AVERAGE_FILE
 from textdiffusion.training.recipe import TrainingRecipe
+from textdiffusion.training.teacher import TEACHER_FILE
 
 from .conftest import NETWORK, Recipe, small_recipe, training
 
@@ -34,6 +35,7 @@ from rich.console import Console
 from textdiffusion.errors import IncompatibleError
 from textdiffusion.settings import from_mapping
 from textdiffusion.training.recipe import TrainingRecipe
+from textdiffusion.training.teacher import TEACHER_FILE
 from textdiffusion.training.run import train
 
 for order in json.loads(open(sys.argv[1]).read()):
@@ -85,6 +87,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "uniform": {"noise": "uniform", "ema": 0.9},
     "time": {"model": "gpt2", "noise": "uniform", "time_conditioning": True},
     "tied": {"model": "gpt2", **BLOCKS, "lora": {"rank": 2}},
+    "sdtt": {
+        **{"model": "gpt2", "objective": "sdtt", "ema": 0.9},
+        "objective_settings": {"round_steps": 2, "sampling_steps": 4},
+    },
     "fillers": {
         **{"data": "short", "arrange": "truncated", "length": 24, "after_end": "pad"},
         **{"pad_annealing": 3, "random_room": 0.5, "end_share": 0.25},
@@ -112,6 +118,8 @@ ORDERS: dict[str, Order] = {
     "uniform-fsdp": Order("uniform", SHARDS),
     "time-ddp": Order("time", {}),
     "time-fsdp": Order("time", SHARDS),
+    "sdtt-ddp": Order("sdtt", {"batch_size": 2, "accumulation": 4}),
+    "sdtt-fsdp": Order("sdtt", SHARDS),
     "fillers-ddp": Order("fillers", {"batch_size": 2, "accumulation": 4}),
     "fillers-fsdp": Order("fillers", SHARDS),
 }
@@ -204,8 +212,9 @@ def reports(folder: Path) -> list[dict[str, float]]:
 
 def saved(kind: str) -> list[str]:
     """The weights that a training leaves behind."""
-    average = f"checkpoints/checkpoint-4/{AVERAGE_FILE}"
+    average, teacher = (f"checkpoints/checkpoint-4/{name}" for name in (AVERAGE_FILE, TEACHER_FILE))
     told = [TIME_FILE] if {"model", "time_conditioning"} <= KINDS[kind].keys() else []
+    told += [teacher] if kind == "sdtt" else []
     return ["model*.safetensors", *([average] if "ema" in KINDS[kind] else []), *told]
 
 

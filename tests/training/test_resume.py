@@ -253,7 +253,7 @@ def test_a_full_disk_while_saving_a_checkpoint(
     def full(*args: Any, **kwargs: Any) -> None:
         raise FULL
 
-    where = {"optimizer": "torch.save", "weights": "textdiffusion.training.callbacks.save_file"}[writer]
+    where = {"optimizer": "torch.save", "weights": "textdiffusion.training.weight_copy.save_file"}[writer]
     at_step(6, lambda: monkeypatch.setattr(where, full))
     with pytest.raises(
         TrainingError, match=r"^training stopped: .*No space left.*checkpoint-4 with --resume\)\.$"

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from textdiffusion.canvas import Canvas
 from textdiffusion.corruptions import Absorbing
 from textdiffusion.denoisers.base import Denoiser
-from textdiffusion.objectives import OBJECTIVES, Objective
+from textdiffusion.objectives import OBJECTIVES, Distilling, Objective
 from textdiffusion.randomness import RowGenerator
 from textdiffusion.tokens import TextFormat
 from textdiffusion.training.collate import IGNORED, CanvasCollator
@@ -26,8 +26,8 @@ from textdiffusion.training.trainer import DiffusionTrainer, RowOrder
 from .conftest import Recipe
 
 Run = Callable[..., str]
-OF_TOKENS = [name for name, kind in OBJECTIVES.items() if not kind.fills]
-"""Those that need no filled rows; the others are tried in test_fillers.py."""
+OF_TOKENS = [name for name, kind in OBJECTIVES.items() if not kind.fills and not issubclass(kind, Distilling)]
+"""Those that need neither filled rows nor a teacher; see test_fillers.py and test_distillation.py."""
 LOSSES: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in OF_TOKENS),
     ("block-nelbo", {"block_size": 4, "low": 0.3}),

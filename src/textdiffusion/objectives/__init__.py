@@ -6,9 +6,13 @@ from .block_nelbo import BlockNelbo
 from .cart import ContextWeighted
 from .clipped import ClippedBlockNelbo
 from .cross_entropy import CrossEntropy
+from .dcd import ConsistencyDistillation
+from .distilling import Distilling
+from .divergences import DIVERGENCES
 from .end_position import EndPosition
 from .nelbo import CountNelbo, Nelbo
 from .next_token import NextToken
+from .sdtt import SelfDistillation
 
 OBJECTIVES: Registry[type[Objective]] = Registry(
     "objective",
@@ -21,20 +25,26 @@ OBJECTIVES: Registry[type[Objective]] = Registry(
         "cart": ContextWeighted,
         "next-token": NextToken,
         "end-position": EndPosition,
+        "sdtt": SelfDistillation,
+        "dcd": ConsistencyDistillation,
     },
 )
 
 __all__ = [
+    "DIVERGENCES",
     "OBJECTIVES",
     "BlockNelbo",
     "ClippedBlockNelbo",
+    "ConsistencyDistillation",
     "ContextWeighted",
     "CountNelbo",
     "CrossEntropy",
+    "Distilling",
     "EndPosition",
     "Nelbo",
     "NextToken",
     "Objective",
     "Scores",
+    "SelfDistillation",
     "Tunable",
 ]

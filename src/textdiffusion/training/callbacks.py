@@ -3,21 +3,19 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
 from rich.console import Console
-from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..errors import TrainingError
 from .resume import last_checkpoint
-from .sharding import anywhere, held, is_sharded, shared_out_as, take_apart, whole
+from .sharding import anywhere, held, is_sharded, take_apart
+from .weight_copy import WeightCopy
 
 AVERAGE_FILE = "average.safetensors"
 
@@ -172,78 +170,21 @@ class Average(TrainerCallback):
 
     def __init__(self, decay: float, resume_from: Path | None) -> None:
         """Average with `decay`, going on from a checkpoint if there is one."""
-        self.decay, self.resume_from = decay, resume_from
-        self.weights: dict[str, torch.Tensor] = {}
+        self.decay, self.copy = decay, WeightCopy(AVERAGE_FILE, resume_from)
 
-    @torch.no_grad()
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Begin with the weights as they are, or with the average in the checkpoint."""
-        model: nn.Module = kwargs["model"]
-        self.weights = {name: p.detach().clone() for name, p in _trained(model)}
-        saved = None if self.resume_from is None else self.resume_from / AVERAGE_FILE
-        if saved is not None and saved.is_file():
-            for name, weight in load_file(saved).items():
-                held(self.weights[name]).copy_(held(shared_out_as(weight, self.weights[name])))
+        self.copy.begin(kwargs["model"])
 
-    @torch.no_grad()
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Take in the weights after a step."""
         # A young average would hold on to the random start, so its memory grows with the steps taken.
         decay = min(self.decay, (1 + state.global_step) / (10 + state.global_step))
-        model: nn.Module = kwargs["model"]
-        for name, p in _trained(model):
-            held(self.weights[name]).lerp_(held(p.detach()), 1.0 - decay)
-
-    def write(self, folder: Path | None) -> None:
-        """Save the average in a checkpoint; every process has to call, those without a folder only help."""
-        gathered = {}
-        for name, weight in self.weights.items():
-            found = whole(weight)
-            if folder is not None:
-                gathered[name] = found.contiguous() if found is weight else found.cpu()
-        if folder is not None:
-            save_file(gathered, folder / AVERAGE_FILE)
-
-    @torch.no_grad()
-    def put_into(self, model: nn.Module) -> None:
-        """Replace the weights of the network by their average."""
-        for name, p in _trained(model):
-            held(p).copy_(held(self.weights[name]))
-
-    @contextmanager
-    def inside(self, model: nn.Module) -> Iterator[None]:
-        """Let the network have the average for its weights, and then its own again."""
-        self._swap(model)
-        try:
-            yield
-        finally:
-            self._swap(model)
-
-    @torch.no_grad()
-    def _swap(self, model: nn.Module) -> None:
-        for name, p in _trained(model):
-            part, average = held(p), held(self.weights[name])
-            own = part.clone()
-            part.copy_(average)
-            average.copy_(own)
-
-
-@torch.no_grad()
-def put_average(folder: Path, model: nn.Module) -> None:
-    """Replace the weights of a network by the average in a checkpoint."""
-    average = load_file(folder / AVERAGE_FILE)
-    for name, p in _trained(model):
-        p.copy_(average[name])
-
-
-def _trained(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """The weights that learn, each as what this process holds of it."""
-    take_apart(model)
-    return ((name, p) for name, p in model.named_parameters() if p.requires_grad)
+        self.copy.follow(kwargs["model"], 1.0 - decay)
 
 
 def _duration(seconds: float) -> str:

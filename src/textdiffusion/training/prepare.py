@@ -32,6 +32,7 @@ from .frequencies import count_tokens
 from .network import adapt, new_network, set_up, tell_time
 from .prepared_rows import prepared_split, rows_of
 from .recipe import TrainingRecipe
+from .teacher import check_noise
 from .tokenizer import train_tokenizer
 
 _TOKENIZER_TEXTS = 20_000
@@ -109,6 +110,7 @@ def _checkpoint(
         if recipe.after_end and ensure_filler(loaded.model, loaded.tokenizer, recipe.after_end):
             said = f"the tokenizer had no padding of its own; added {loaded.tokenizer.pad_token}"
             console.print(said, markup=False, highlight=False)
+        check_noise(recipe, loaded.settings)
         tell_time(loaded, recipe)
         set_up(loaded.model, recipe)
         network = adapt(loaded, recipe, as_it_was, resumes=resume_from is not None)

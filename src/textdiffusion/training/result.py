@@ -7,9 +7,10 @@ from torch import Tensor
 from transformers import TrainerState
 
 from ..checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from .callbacks import AVERAGE_FILE, put_average
+from .callbacks import AVERAGE_FILE
 from .held_out import best_checkpoint, measurements
 from .recipe import TrainingRecipe
+from .weight_copy import put_saved
 
 
 def choose(recipe: TrainingRecipe, state: TrainerState, checkpoints: Path) -> tuple[Path | None, list[str]]:
@@ -32,7 +33,7 @@ def as_measured(folder: Path, recipe: TrainingRecipe) -> Checkpoint:
     """The model in a checkpoint with the weights that were measured, and its adapters beside it."""
     loaded = load_checkpoint(str(folder), dtype="float32", merge=False)
     if recipe.ema and (folder / AVERAGE_FILE).is_file():
-        put_average(folder, loaded.model)
+        put_saved(folder / AVERAGE_FILE, loaded.model)
     return loaded
 
 

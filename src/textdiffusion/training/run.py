@@ -38,6 +38,7 @@ from .result import as_measured, choose, save_result
 from .resume import last_checkpoint, remove_halves
 from .sharding import arguments as shard_arguments
 from .sharding import check_launch, is_sharded, read_weights_everywhere
+from .teacher import Teacher, check_start, teacher_of
 from .trainer import DiffusionTrainer
 
 CHECKPOINTS = "checkpoints"
@@ -69,13 +70,14 @@ def train(recipe: TrainingRecipe, *, resume: bool, console: Console) -> Path:
         sample_room(prepared, recipe)
         interrupt = StopOnInterrupt()
         average = Average(recipe.ema, checkpoint) if recipe.ema else None
+        teacher = teacher_of(recipe, average, checkpoint)
         callbacks = _callbacks(recipe, prepared, arguments, console)
-        trainer = _trainer(recipe, prepared, arguments, [interrupt, *callbacks], average)
+        trainer = _trainer(recipe, prepared, arguments, [interrupt, *callbacks], average, teacher)
         _run(trainer, checkpoint, interrupt)
         if not recipe.eval_every:  # else the last step has measured it
             trainer.evaluate()
         if average is not None:
-            average.put_into(trainer.network)
+            average.copy.put_into(trainer.network)
         _finish(trainer, prepared, recipe, console)
     return output
 
@@ -89,6 +91,7 @@ def _beginning(recipe: TrainingRecipe, folder: Path, resume: bool) -> Path | Non
     OPTIMIZERS[recipe.optimizer]  # raises where there is no such name
     check_reporter(recipe.report_to)
     check_dropout(recipe)
+    check_start(recipe)
     last = last_checkpoint(folder)
     if resume and last is None:
         raise SettingsError(f"there is no whole checkpoint in {folder}; leave --resume out to begin.")
@@ -156,6 +159,7 @@ def _trainer(
     arguments: transformers.TrainingArguments,
     callbacks: list[transformers.TrainerCallback],
     average: Average | None,
+    teacher: Teacher | None,
 ) -> DiffusionTrainer:
     model, text_format = prepared.checkpoint.model, prepared.format
     # What is said one ahead has nothing to be said by at the start of a row.
@@ -165,7 +169,7 @@ def _trainer(
         recompute_activations(model)
     if recipe.compile:
         compile_for_training(model)
-    averages = [] if average is None else [average]
+    kept = [each for each in (average, teacher) if each is not None]
     trainer = DiffusionTrainer(
         model=model,
         args=arguments,
@@ -173,14 +177,15 @@ def _trainer(
         train_dataset=prepared.rows,
         eval_dataset=prepared.held_out,
         processing_class=prepared.checkpoint.tokenizer,
-        callbacks=[*averages, *callbacks],
+        callbacks=[*kept, *callbacks],
         recipe=recipe,
         corruption=settings.corruption(text_format.mask_id, model.config.vocab_size, counts),
         objective=recipe.loss(),
         ends=text_format.ends,
         special_ids=text_format.special_ids,
-        writers=[partial(_write_beside, recipe, prepared.checkpoint), *(each.write for each in averages)],
-        measured=nullcontext if average is None else lambda: average.inside(model),
+        writers=[partial(_write_beside, recipe, prepared.checkpoint), *(each.copy.write for each in kept)],
+        measured=nullcontext if average is None else lambda: average.copy.inside(model),
+        teacher=teacher,
     )
     trainer.remove_callback(transformers.PrinterCallback)
     return trainer

@@ -32,6 +32,7 @@ from .overheard import Overheard
 from .prefix import bar_random_prefix, hide_prefixes
 from .recipe import TrainingRecipe
 from .sharding import check_checkpoint, choose_layers, is_sharded, settle
+from .teacher import Teacher
 
 _ROOM = 6
 _EVALUATION = 2**40
@@ -60,12 +61,14 @@ class DiffusionTrainer(transformers.Trainer):
         special_ids: Collection[int] = (),
         writers: Sequence[Callable[[Path | None], None]] = (),
         measured: Callable[[], AbstractContextManager[None]] = nullcontext,
+        teacher: Teacher | None = None,
         **kwargs: Any,
     ) -> None:
         """Besides transformers' own arguments, take what makes the loss, and `writers` of each checkpoint.
 
         Every process calls them: the first with the folder, the others, which may hold parts, with None.
-        Within `measured()` the network has the weights that are to be measured.
+        Within `measured()` the network has the weights that are to be measured. A distilling objective learns
+        from the `teacher`.
         `ends` are the ids that end a text or stand behind its end, `special_ids` those that are no text.
 
         Raises:
@@ -80,6 +83,7 @@ class DiffusionTrainer(transformers.Trainer):
         self.recipe, self.corruption, self.objective = recipe, corruption, objective.told(ends)
         self.end_objective = EndPosition(tuple(ends))
         self.writers, self.measured, self.special_ids = writers, measured, special_ids
+        self.teacher = teacher
         self.model_accepts_loss_kwargs = True  # the loss is already divided by the items of the whole batch
         self.meter = LevelMeter()
 
@@ -182,6 +186,8 @@ class DiffusionTrainer(transformers.Trainer):
             logs = {**logs, "loss": loss, **meter.report()}
             if self.recipe.attention_annealing:
                 logs["attention_openness"] = self._openness()
+            if self.teacher is not None:
+                logs |= self.teacher.report(self.state.global_step)
             self.meter = LevelMeter()
         super().log(logs, start_time)
 
@@ -298,6 +304,8 @@ class DiffusionTrainer(transformers.Trainer):
             return NextToken(), self.meter.add_unlevelled
         if is_end_step(self.state.global_step, self.recipe.end_share):
             return self.end_objective, self.meter.add_ends
+        if self.teacher is not None:
+            return self.teacher.lesson(self.network, self.state.global_step), self.meter.add
         return self.objective, self.meter.add
 
     def _shown(self, draws: RowGenerator) -> tuple[float, PerText | None]:

@@ -6,9 +6,11 @@ from .block_nelbo import BlockNelbo
 from .cart import ContextWeighted
 from .clipped import ClippedBlockNelbo
 from .cross_entropy import CrossEntropy
+from .curriculum import Duo
 from .end_position import EndPosition
 from .nelbo import CountNelbo, Nelbo
 from .next_token import NextToken
+from .symmetric_kl import FlowLMSymmetricKL, SymmetricKL
 
 OBJECTIVES: Registry[type[Objective]] = Registry(
     "objective",
@@ -19,6 +21,9 @@ OBJECTIVES: Registry[type[Objective]] = Registry(
         "block-nelbo-clipped": ClippedBlockNelbo,
         "cross-entropy": CrossEntropy,
         "cart": ContextWeighted,
+        "duo": Duo,
+        "symmetric-kl": SymmetricKL,
+        "symmetric-kl-flowlm": FlowLMSymmetricKL,
         "next-token": NextToken,
         "end-position": EndPosition,
     },
@@ -31,10 +36,13 @@ __all__ = [
     "ContextWeighted",
     "CountNelbo",
     "CrossEntropy",
+    "Duo",
     "EndPosition",
+    "FlowLMSymmetricKL",
     "Nelbo",
     "NextToken",
     "Objective",
     "Scores",
+    "SymmetricKL",
     "Tunable",
 ]

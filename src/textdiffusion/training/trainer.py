@@ -298,7 +298,9 @@ class DiffusionTrainer(transformers.Trainer):
             return NextToken(), self.meter.add_unlevelled
         if is_end_step(self.state.global_step, self.recipe.end_share):
             return self.end_objective, self.meter.add_ends
-        return self.objective, self.meter.add
+        begun = self.recipe.causal_steps(self.state.max_steps)
+        step, steps = self.state.global_step - begun, self.state.max_steps - begun
+        return self.objective.at(step, steps), self.meter.add
 
     def _shown(self, draws: RowGenerator) -> tuple[float, PerText | None]:
         """The share of fillers that this step shows, and what part of these a row does, if not all.

@@ -1,9 +1,9 @@
-"""Soft tokens: weights over a few tokens in the place of one, as Gaussian noise on one-hot vectors leaves them.
+"""Soft tokens: weights over a few tokens in place of one, as Gaussian noise on one-hot vectors leaves them.
 
-w = A x + B eps has a coordinate for each of K words, and softmax(w / temperature) is nearly all in the largest
-ones when the temperature is low. Only these are drawn: the coordinate of the word that stands there, and the
-largest of the K - 1 others, which are the order statistics of as many normal numbers and belong to words that
-are any with the same chance (Duo++, arXiv:2602.21185). No vector of the size of the vocabulary is made.
+w = A x + B eps has a coordinate for each of K words, and at a low temperature softmax(w / temperature) is
+nearly all in the largest ones. Only these are drawn: the coordinate of the word that stands there, and the
+largest of the K - 1 others, which are the order statistics of as many normal numbers and belong to any words
+with the same chance (Duo++, arXiv:2602.21185). No vector of the size of the vocabulary is made.
 """
 
 import math

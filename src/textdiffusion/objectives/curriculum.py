@@ -41,10 +41,10 @@ class _Drawn(NamedTuple):
 class SoftNelbo(Objective):
     """The bound of uniform noise within a window of noise, read off soft tokens (Duo, arXiv:2506.10892).
 
-    The soft token is softmax(w / temperature) with w = A x + B eps, and x_t = arg-max w has exactly the law of
-    uniform noise with alpha = T(A / B). So the integrand is that of the bound at this x_t, this alpha and its
-    time; the network alone sees more than x_t, and the loss is no bound, but at a temperature of 0, where it
-    is the window's part of it. gamma = -log(A^2 / B^2) is drawn evenly, stratified over the global batch.
+    The soft token is softmax(w / temperature) with w = A x + B eps, and x_t = arg-max w has exactly the law
+    of uniform noise with alpha = T(A / B). So the integrand is that of the bound at this x_t, this alpha and
+    its time. The network alone sees more than x_t, so that the loss is no bound; at a temperature of 0 it is
+    the window's part of it. gamma = log(B^2 / A^2) is drawn evenly, stratified over the global batch.
     """
 
     flip_low: float = 0.05
@@ -104,13 +104,13 @@ class SoftNelbo(Objective):
         left_out = max(noise.left_out(ratio) for ratio in ratios)
         if left_out > _MOST_LEFT_OUT:
             raise IncompatibleError(
-                f"at a temperature of {self.temperature:g} the {noise.drawn} tokens that are drawn (top) lack "
+                f"at a temperature of {self.temperature:g} the {noise.drawn} tokens that are drawn lack "
                 f"{left_out:.1%} of a soft token among {process.words}, and may lack {_MOST_LEFT_OUT:.0%}; "
-                "draw more of them, or lower the temperature."
+                "raise objective_settings.top, or lower the temperature."
             )
 
     def window(self, words: int) -> tuple[float, float]:
-        """The log noise-to-signal ratios gamma at which so many words are flipped as often as is asked for."""
+        """The log noise-to-signal ratios gamma at which a token among so many is flipped as is asked for."""
         flips = torch.tensor([self.flip_low, self.flip_high], dtype=torch.float64)
         low, high = argmax_noise(words).inverse(1.0 - flips * words / (words - 1)).log().mul(-2.0).tolist()
         return low, high
@@ -177,6 +177,7 @@ class Duo(Objective):
 
     def check(self, corruption: Corruption) -> None:
         """As for soft tokens of any of its temperatures: the higher, the more of them is left out."""
+        uniform_noise(self, corruption)
         self._softly(max(self._ends)).check(corruption)
 
     @property

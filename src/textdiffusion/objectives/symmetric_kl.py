@@ -25,13 +25,14 @@ from ..shapes import PerAsked, PerText, Where
 from .base import Objective, Reading, Scores, ask, uniform_noise
 from .nelbo import whole_text_bound
 
+_ADDED = 1e-8
 _NEVER = -1e4
 """A log-probability of which nothing is left in float32."""
 
 
 @dataclass(frozen=True)
 class SymmetricKL(Objective):
-    """Cross-entropy of struck tokens, and the divergence of the answer from the clean token, smoothed; no bound.
+    """Cross-entropy of struck tokens, and the answer's divergence from the smoothed clean token; no bound.
 
     The clean token has 1 - `smoothing` and its even share of the rest. A loss is divided by the chance of a
     token of its row to be struck, so that in the mean over draws rows weigh alike, however noisy; tokens that
@@ -43,7 +44,7 @@ class SymmetricKL(Objective):
     flip_high: float = 1.0
     """Largest chance; no more than pure noise has, which is 1 - 1 / tokens."""
     smoothing: float = 0.1
-    """Share of the clean token's 1 that all tokens share evenly; above 0, where the divergence is infinite."""
+    """Share of the clean token's 1 that all tokens share evenly; at 0 the divergence would be infinite."""
 
     def __post_init__(self) -> None:
         """Refuse rates that are none, and no smoothing."""
@@ -62,13 +63,9 @@ class SymmetricKL(Objective):
         flip = self.flip_low + (self.flip_high - self.flip_low) * generator.stratified()
         struck = (flip * process.words / (process.words - 1)).clamp(max=1.0)
         spread = self.smoothing / process.words
-        return _scored(
-            _Look(process, canvas, generator, denoiser),
-            struck,
-            1.0 / struck,
-            (math.log(1.0 - self.smoothing + spread), math.log(spread)),
-            everywhere=False,
-        )
+        there, elsewhere = math.log(1.0 - self.smoothing + spread), math.log(spread)
+        rows = _Rows(struck, 1.0 / struck, there, elsewhere, everywhere=False)
+        return _scored(denoiser, process, canvas, generator, rows)
 
     def bound(self, corruption: Corruption) -> Objective:
         """The bound of uniform noise, which this loss is none of."""
@@ -83,10 +80,10 @@ class SymmetricKL(Objective):
 class FlowLMSymmetricKL(Objective):
     """The same two halves as the FlowLM prototype (2025) documents them; no bound.
 
-    The noise is the arg-max of (1 - n) x + n eps with n drawn evenly from a window, which is uniform noise with
-    alpha = T((1 - n) / n): n is no share of flipped tokens, of which `explore noise` tells. All tokens count,
-    struck or not, against the one-hot vector with 1e-8 added to each of its V coordinates, and a row weighs
-    n / (V (1 - n) + n): the more the noisier, and about 1 / V in all.
+    The noise is the arg-max of (1 - n) x + n eps with n drawn evenly from a window, which is uniform noise
+    with alpha = T((1 - n) / n): n is no share of flipped tokens, of which `explore noise` tells. All tokens
+    count, struck or not, against the one-hot vector with 1e-8 added to each of its V coordinates, and a row
+    weighs n / (V (1 - n) + n): the more the noisier, and about 1 / V in all.
     """
 
     noise_low: float = 0.25
@@ -108,13 +105,9 @@ class FlowLMSymmetricKL(Objective):
         process = uniform_noise(self, corruption)
         n = self.noise_low + (self.noise_high - self.noise_low) * generator.stratified()
         struck = argmax_noise(process.words).struck(((1.0 - n) / n).cpu()).to(n.device)
-        return _scored(
-            _Look(process, canvas, generator, denoiser),
-            struck,
-            n / (process.vocab_size * (1.0 - n) + n),
-            (math.log1p(1e-8), math.log(1e-8)),
-            everywhere=True,
-        )
+        weight = n / (process.vocab_size * (1.0 - n) + n)
+        rows = _Rows(struck, weight, math.log1p(_ADDED), math.log(_ADDED), everywhere=True)
+        return _scored(denoiser, process, canvas, generator, rows)
 
     def bound(self, corruption: Corruption) -> Objective:
         """The bound of uniform noise, which this loss is none of."""
@@ -126,37 +119,40 @@ class FlowLMSymmetricKL(Objective):
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What a loss is asked about."""
+class _Rows:
+    """What becomes of each row, and what its answers are held against."""
 
-    process: Interpolating
-    canvas: Canvas
-    generator: RowGenerator
-    denoiser: Denoiser
+    struck: PerText
+    """Chance of a token to be struck."""
+    weight: PerText
+    log_there: float
+    """The logarithm of what the smoothed clean token has at itself."""
+    log_elsewhere: float
+    everywhere: bool
+    """Whether all tokens count, or the struck ones alone."""
 
 
 def _scored(
-    look: _Look, struck: PerText, weight: PerText, logs: tuple[float, float], *, everywhere: bool
+    denoiser: Denoiser, process: Interpolating, canvas: Canvas, generator: RowGenerator, rows: _Rows
 ) -> Scores:
-    """Strike each row by its chance, ask about the struck tokens or all, and weigh the loss of each row."""
-    process, canvas = look.process, look.canvas
+    """Strike the editable tokens, ask the network and weigh its losses."""
     device, size = canvas.tokens.device, canvas.tokens.shape
-    chance, scale = (move(numbers, device)[:, None] for numbers in (struck, weight))
-    hit = canvas.editable & (move(look.generator.uniform(size[1], draw=3), device) < chance)
-    xt = torch.where(hit, process.noise(canvas.tokens, look.generator), canvas.tokens)
-    asked: Where = canvas.editable if everywhere else hit
-    logits = ask(look.denoiser, canvas, xt, process.schedule.inverse(1.0 - chance).float(), asked)
+    chance, weight = (move(numbers, device)[:, None] for numbers in (rows.struck, rows.weight))
+    hit = canvas.editable & (move(generator.uniform(size[1], draw=3), device) < chance)
+    xt = torch.where(hit, process.noise(canvas.tokens, generator), canvas.tokens)
+    asked: Where = canvas.editable if rows.everywhere else hit
+    logits = ask(denoiser, canvas, xt, process.schedule.inverse(1.0 - chance).float(), asked)
     x0 = canvas.tokens[asked]
-    loss = symmetric(process.clean_log_p(logits), x0, *logs)
+    loss = symmetric(process.clean_log_p(logits), x0, rows.log_there, rows.log_elsewhere)
     with torch.no_grad():
         reading = Reading(*process.nll(logits, x0), asked)
-    return reading.scores(canvas, loss * scale.expand(size)[asked].to(loss.dtype), hit)
+    return reading.scores(canvas, loss * weight.expand(size)[asked].to(loss.dtype), hit)
 
 
 def symmetric(
     log_p: Float[Tensor, "asked vocab"], x0: Int[Tensor, " asked"], log_there: float, log_elsewhere: float
 ) -> PerAsked:
-    """-log p(x_0) and sum of p log(p / e), in nats; log e is `log_there` at x_0, `log_elsewhere` at others."""
+    """-log p(x_0) plus the sum of p log(p / e), in nats; log e has two values, at x_0 and elsewhere."""
     known = log_p.clamp(min=_NEVER)  # where it is -inf, p log p is 0, and so is its slope
     there = known.gather(-1, x0[:, None])[:, 0]
     negative_entropy = (known.exp() * known).sum(-1)

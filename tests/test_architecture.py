@@ -21,6 +21,7 @@ MATHEMATICS = (
     "canvas",
     "schedules",
     "mask_rates",
+    "soft_tokens",
     "corruptions",
     "objectives",
     "samplers",

@@ -1,6 +1,7 @@
 """What every objective of the table owes to the trainer."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
@@ -20,16 +21,20 @@ from textdiffusion.objectives import (
     CountNelbo,
     CrossEntropy,
     Distilling,
+    Duo,
     EndPosition,
+    FlowLMSymmetricKL,
     Nelbo,
     NextToken,
     Objective,
     Scores,
     SelfDistillation,
+    SymmetricKL,
 )
 from textdiffusion.randomness import RowGenerator
 from textdiffusion.schedules import SCHEDULES, Linear
 from textdiffusion.shapes import Attend, Logits, Positions, Times, Tokens, Where
+from textdiffusion.soft_tokens import SoftTokens
 
 VOCAB, MASK = 12, 11
 
@@ -54,6 +59,11 @@ class Table(Denoiser):
         self.asked.append((xt, t, where))
         return self.weights[xt[where]]
 
+    def soft(self, xt: SoftTokens, t: Times, *, where: Where | None = None, **told: Any) -> Logits:
+        assert where is not None
+        self.asked.append((xt.largest, t, where))
+        return (self.weights[xt.ids] * xt.weights[..., None]).sum(2)[where]
+
 
 def table(seed: int = 0) -> Table:
     weights = torch.randn(VOCAB, VOCAB, generator=torch.Generator().manual_seed(seed))
@@ -69,6 +79,8 @@ def ready(objective: Objective) -> Objective:
 KINDS: dict[str, Objective] = {
     **{name: ready(kind()) for name, kind in OBJECTIVES.items()},
     "short-blocks": BlockNelbo(block_size=4),
+    "duo": Duo(flip_high=0.8),
+    "duo-warm": Duo(flip_low=0.3, flip_high=0.6, temperature=1.0, top=VOCAB),
 }
 every_objective = pytest.mark.parametrize("objective", KINDS.values(), ids=KINDS)
 
@@ -93,6 +105,12 @@ def fits(objective: Objective, corruption: Corruption) -> bool:
     except IncompatibleError:
         return False
     return True
+
+
+def noise_for(objective: Objective) -> Corruption:
+    """Masks, or what the objective is for."""
+    one, other = Absorbing(MASK), CORRUPTIONS["uniform"](MASK, VOCAB, Linear())
+    return one if fits(objective, one) else other
 
 
 CASES = [
@@ -164,20 +182,23 @@ def test_nothing_to_score_costs_nothing(objective: Objective, corruption: Corrup
 @every_objective
 def test_the_step_decides_the_noise(objective: Objective) -> None:
     net, texts = table(), canvas()
-    one, again, other = (objective(net, Absorbing(MASK), texts, draws(6, step=step)) for step in (1, 1, 2))
+    noise = noise_for(objective)
+    one, again, other = (objective(net, noise, texts, draws(6, step=step)) for step in (1, 1, 2))
     assert torch.equal(one.nats, again.nats)
     noised = [xt[:, :10] for xt, _, _ in net.asked]
     assert torch.equal(noised[0], noised[1])
     same = isinstance(objective, EndPosition) or bool((noised[0] == texts.tokens).all())
-    assert torch.equal(one.asked, other.asked) == same
+    assert torch.equal(noised[0], noised[2]) == same
+    if noise.masks_only:
+        assert torch.equal(one.asked, other.asked) == same
 
 
 @every_objective
 def test_correct_counts_the_best_guess(objective: Objective) -> None:
     net, texts = table(), canvas()
-    scores = objective(net, Absorbing(MASK), texts, draws(6))
-    if isinstance(objective, EndPosition):
-        return  # which guesses ends, not tokens; see tests/lengths
+    scores = objective(net, noise_for(objective), texts, draws(6))
+    if isinstance(objective, EndPosition | Duo):
+        return  # the one guesses ends (tests/lengths), the other sees more than x_t (tests/exact)
     xt, _, where = net.asked[0]
     best = Absorbing(MASK).clean_logits(net.weights.detach())[xt[where]].argmax(-1)
     assert torch.equal(scores.correct[scores.asked], best == texts.tokens[scores.asked])
@@ -383,6 +404,9 @@ def test_clips_and_blocks_that_cannot_be_are_refused(bad: dict[str, float]) -> N
         (SelfDistillation(), "absorbing", CountNelbo()),
         (ready(SelfDistillation()), "absorbing", CountNelbo()),
         (ConsistencyDistillation(), "uniform", Nelbo(1e-5)),
+        (Duo(flip_high=0.8), "uniform", Nelbo(1e-5)),
+        (SymmetricKL(), "uniform", Nelbo(1e-5)),
+        (FlowLMSymmetricKL(), "uniform", Nelbo(1e-5)),
     ],
 )
 def test_a_network_is_measured_by_what_it_learns(objective: Objective, noise: str, bound: Objective) -> None:

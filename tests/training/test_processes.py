@@ -85,6 +85,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "lora": {"model": "llama", **BLOCKS, "lora": {"rank": 2}, "ema": 0.9, "keep_best": 1},
     "bert": {"model": "bert"},
     "uniform": {"noise": "uniform", "ema": 0.9},
+    "duo": {"noise": "uniform", "objective": "duo"},
     "time": {"model": "gpt2", "noise": "uniform", "time_conditioning": True},
     "tied": {"model": "gpt2", **BLOCKS, "lora": {"rank": 2}},
     "sdtt": {
@@ -116,6 +117,8 @@ ORDERS: dict[str, Order] = {
     "lora-fsdp": Order("lora", SHARDS),
     "scale-fsdp": Order("scale", SHARDS),
     "uniform-fsdp": Order("uniform", SHARDS),
+    "duo-ddp": Order("duo", {"batch_size": 2, "accumulation": 4}),
+    "duo-fsdp": Order("duo", SHARDS),
     "time-ddp": Order("time", {}),
     "time-fsdp": Order("time", SHARDS),
     "sdtt-ddp": Order("sdtt", {"batch_size": 2, "accumulation": 4}),

@@ -63,7 +63,12 @@ class Interpolating(Corruption):
     @property
     def word_share(self) -> float:
         """Share of the noise that each single word has."""
-        return (1.0 - self.mask_share) / max(1, self.vocab_size - 1)
+        return (1.0 - self.mask_share) / max(1, self.words)
+
+    @property
+    def words(self) -> int:
+        """Tokens that can be clean: all but the mask."""
+        return self.vocab_size - 1
 
     def noise(self, x0: Tokens, generator: RowGenerator) -> Tokens:
         fate = move(generator.uniform(x0.shape[1], draw=1), x0.device)
@@ -101,12 +106,7 @@ class Interpolating(Corruption):
         xt: Int[Tensor, "*asked"],
         t: Float[Tensor, "*#asked"],
     ) -> Float[Tensor, "*asked"]:
-        if logits.shape[-1] != self.vocab_size:
-            raise IncompatibleError(
-                f"the network gives logits for {logits.shape[-1]} tokens, but the noise is made of "
-                f"{self.vocab_size}; both must know the same tokens."
-            )
-        log_p, time = self.clean_logits(logits).log_softmax(-1), move(t, t.device)
+        log_p, time = self.clean_log_p(logits), move(t, t.device)
         per_alpha = self.divergence(log_p, x0, xt, self.schedule.alpha(time))
         return (-self.schedule.alpha_prime(time) * per_alpha).to(log_p.dtype)
 
@@ -115,6 +115,19 @@ class Interpolating(Corruption):
     ) -> Float[Tensor, "*asked vocab"]:
         alpha = self.schedule.alpha(t)[..., None]
         return self._noised(F.one_hot(x0, vocab).to(alpha.dtype), alpha)
+
+    def clean_log_p(self, logits: Logits) -> Logits:
+        """Log-probabilities of x_0 in float32, that of the mask -inf; what `divergence` takes.
+
+        Raises:
+            IncompatibleError: they are of other tokens than the noise is made of.
+        """
+        if logits.shape[-1] != self.vocab_size:
+            raise IncompatibleError(
+                f"the network gives logits for {logits.shape[-1]} tokens, but the noise is made of "
+                f"{self.vocab_size}; both must know the same tokens."
+            )
+        return self.clean_logits(logits).log_softmax(-1)
 
     def divergence(
         self,

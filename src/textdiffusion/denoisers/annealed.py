@@ -11,6 +11,7 @@ from ..attention import opened
 from ..randomness import RowGenerator
 from ..registry import Registry
 from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
+from ..soft_tokens import SoftTokens
 from .view import View
 
 _OPENED = 5
@@ -67,6 +68,18 @@ class Annealed(View):
         where: Where,
     ) -> Float[Tensor, "asked width"]:
         return self.denoiser.hidden(xt, t, attend=self._seen(xt, attend), positions=positions, where=where)
+
+    def soft(
+        self,
+        xt: SoftTokens,
+        t: Times,
+        *,
+        attend: Attend | None = None,
+        positions: Positions | None = None,
+        where: Where | None = None,
+    ) -> Logits:
+        attend = self._seen(xt.largest, attend)
+        return self.denoiser.soft(xt, t, attend=attend, positions=positions, where=where)
 
     def _seen(self, xt: Tokens, attend: Attend | None) -> Bool[Tensor, "batch query key"]:
         length = xt.shape[1]

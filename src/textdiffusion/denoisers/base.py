@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import IncompatibleError
 from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
+from ..soft_tokens import SoftTokens
 
 Seen = Bool[Tensor, "batch key"] | Bool[Tensor, "batch query key"]
 """As `Attend`, where the keys are more than the tokens that ask."""
@@ -77,6 +78,25 @@ class Denoiser(ABC):
             IncompatibleError: it has none that can be read, as a plain function has not.
         """
         raise IncompatibleError(f"a {type(self).__name__} has no hidden states that a head could read.")
+
+    def soft(
+        self,
+        xt: SoftTokens,
+        t: Times,
+        *,
+        attend: Attend | None = None,
+        positions: Positions | None = None,
+        where: Where | None = None,
+    ) -> Logits:
+        """As a call, of soft tokens: each is read as the weighted mean of what its tokens are read as.
+
+        Raises:
+            IncompatibleError: it takes nothing but ids.
+        """
+        raise IncompatibleError(
+            f"a {type(self).__name__} reads ids alone and cannot be given soft tokens; train it by another "
+            "objective, such as nelbo."
+        )
 
 
 class Past(ABC):

@@ -14,7 +14,9 @@ from transformers import PreTrainedModel
 
 from ..errors import IncompatibleError
 from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
+from ..soft_tokens import SoftTokens
 from .base import Denoiser, before
+from .soft import softened
 from .time import time_embedding, told
 
 
@@ -65,6 +67,18 @@ class MaskedLMDenoiser(Denoiser):
     ) -> Float[Tensor, "asked width"]:
         with told(self.network, t):
             return hidden_of(self.network, self._inputs(xt, attend, positions), where, self.shift)
+
+    def soft(
+        self,
+        xt: SoftTokens,
+        t: Times,
+        *,
+        attend: Attend | None = None,
+        positions: Positions | None = None,
+        where: Where | None = None,
+    ) -> Logits:
+        with softened(self.network, xt):
+            return self(xt.largest, t, attend=attend, positions=positions, where=where)
 
     @property
     def uses_time(self) -> bool:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from ..shapes import Attend, Positions, Times, Tokens, Where
+from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
+from ..soft_tokens import SoftTokens
 from .base import Denoiser
 
 
@@ -45,3 +46,14 @@ class View(Denoiser):
         where: Where,
     ) -> Float[Tensor, "asked width"]:
         return self.denoiser.hidden(xt, t, attend=attend, positions=positions, where=where)
+
+    def soft(
+        self,
+        xt: SoftTokens,
+        t: Times,
+        *,
+        attend: Attend | None = None,
+        positions: Positions | None = None,
+        where: Where | None = None,
+    ) -> Logits:
+        return self.denoiser.soft(xt, t, attend=attend, positions=positions, where=where)

@@ -6,6 +6,7 @@ from .block_nelbo import BlockNelbo
 from .cart import ContextWeighted
 from .clipped import ClippedBlockNelbo
 from .cross_entropy import CrossEntropy
+from .curriculum import Duo
 from .dcd import ConsistencyDistillation
 from .distilling import Distilling
 from .divergences import DIVERGENCES
@@ -13,6 +14,7 @@ from .end_position import EndPosition
 from .nelbo import CountNelbo, Nelbo
 from .next_token import NextToken
 from .sdtt import SelfDistillation
+from .symmetric_kl import FlowLMSymmetricKL, SymmetricKL
 
 OBJECTIVES: Registry[type[Objective]] = Registry(
     "objective",
@@ -23,6 +25,9 @@ OBJECTIVES: Registry[type[Objective]] = Registry(
         "block-nelbo-clipped": ClippedBlockNelbo,
         "cross-entropy": CrossEntropy,
         "cart": ContextWeighted,
+        "duo": Duo,
+        "symmetric-kl": SymmetricKL,
+        "symmetric-kl-flowlm": FlowLMSymmetricKL,
         "next-token": NextToken,
         "end-position": EndPosition,
         "sdtt": SelfDistillation,
@@ -40,11 +45,14 @@ __all__ = [
     "CountNelbo",
     "CrossEntropy",
     "Distilling",
+    "Duo",
     "EndPosition",
+    "FlowLMSymmetricKL",
     "Nelbo",
     "NextToken",
     "Objective",
     "Scores",
     "SelfDistillation",
+    "SymmetricKL",
     "Tunable",
 ]

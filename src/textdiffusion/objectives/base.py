@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..canvas import Canvas
-from ..corruptions import Corruption
+from ..corruptions import Corruption, Interpolating
 from ..denoisers import Denoiser
 from ..errors import IncompatibleError
 from ..randomness import RowGenerator
@@ -56,6 +56,13 @@ class Objective(ABC):
         """The same, knowing the ids that end a text or stand behind its end; most need not know."""
         return self
 
+    def at(self, step: int, steps: int) -> "Objective":
+        """What is learnt in optimiser step `step`, from 0, of the `steps` that this objective has in all.
+
+        Most stay the same. It hangs on nothing else, so that a training which was interrupted goes on alike.
+        """
+        return self
+
     @abstractmethod
     def bound(self, corruption: Corruption) -> "Objective":
         """The bound on -log p by which a network that learns by this objective is measured, in nats."""
@@ -97,6 +104,20 @@ def needs_even(objective: Objective, corruption: Corruption) -> None:
             f"{type(objective).__name__} takes all tokens alike, but {type(corruption).__name__} noise "
             "strikes some sooner than others; use the objective nelbo."
         )
+
+
+def uniform_noise(objective: Objective, corruption: Corruption) -> Interpolating:
+    """The corruption, if it draws words evenly and nothing else.
+
+    Raises:
+        IncompatibleError: its noise is another.
+    """
+    if not isinstance(corruption, Interpolating) or corruption.mask_share > 0.0:
+        raise IncompatibleError(
+            f"{type(objective).__name__} is for noise of words alone, each as likely, which "
+            f"{type(corruption).__name__} noise is not; use the noise uniform, or the objective nelbo."
+        )
+    return corruption
 
 
 def ask(denoiser: Denoiser, canvas: Canvas, xt: Tokens, t: Times, asked: Where) -> Logits:

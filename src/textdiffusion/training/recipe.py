@@ -88,7 +88,7 @@ class TrainingRecipe:
     noise_schedule_settings: Mapping[str, float] = field(default_factory=dict)
     """The schedule's own settings."""
     objective: str = "nelbo"
-    """Loss: nelbo, nelbo-count, block-nelbo, block-nelbo-clipped, cross-entropy, cart, next-token, ..."""
+    """Loss: nelbo, nelbo-count, block-nelbo, block-nelbo-clipped, cross-entropy, cart, duo, ..."""
     objective_settings: Mapping[str, Any] = field(default_factory=dict)
     """Its own settings, e.g. {time_floor: 0.001}, {block_size: 16} or {one_rate_per_batch: true}."""
     mask_rates: str = "uniform"

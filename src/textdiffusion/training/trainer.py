@@ -306,7 +306,9 @@ class DiffusionTrainer(transformers.Trainer):
             return self.end_objective, self.meter.add_ends
         if self.teacher is not None:
             return self.teacher.lesson(self.network, self.state.global_step), self.meter.add
-        return self.objective, self.meter.add
+        begun = self.recipe.causal_steps(self.state.max_steps)
+        step, steps = self.state.global_step - begun, self.state.max_steps - begun
+        return self.objective.at(step, steps), self.meter.add
 
     def _shown(self, draws: RowGenerator) -> tuple[float, PerText | None]:
         """The share of fillers that this step shows, and what part of these a row does, if not all.

@@ -16,20 +16,14 @@ from textdiffusion.mask_rates import StepRates, UniformRates
 from textdiffusion.objectives import (
     OBJECTIVES,
     BlockNelbo,
-    ConsistencyDistillation,
-    ContextWeighted,
     CountNelbo,
     CrossEntropy,
     Distilling,
     Duo,
     EndPosition,
-    FlowLMSymmetricKL,
     Nelbo,
-    NextToken,
     Objective,
     Scores,
-    SelfDistillation,
-    SymmetricKL,
 )
 from textdiffusion.randomness import RowGenerator
 from textdiffusion.schedules import SCHEDULES, Linear
@@ -383,31 +377,3 @@ def test_every_count_comes_alike_in_every_block() -> None:
 def test_clips_and_blocks_that_cannot_be_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(SettingsError, match=r"block_size is 0|mask rates above"):
         BlockNelbo(**bad)  # type: ignore[arg-type]
-
-
-# -- what measures what ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("objective", "noise", "bound"),
-    [
-        (Nelbo(0.1), "absorbing", CountNelbo()),
-        (CountNelbo(), "absorbing", CountNelbo()),
-        (CrossEntropy(), "absorbing", CountNelbo()),
-        (Nelbo(0.1), "bert", Nelbo(1e-5)),
-        (CrossEntropy(), "uniform", Nelbo(1e-5)),
-        (BlockNelbo(8, 0.3, 0.8), "absorbing", BlockNelbo(8)),
-        (NextToken(), "absorbing", NextToken()),
-        (ContextWeighted(), "absorbing", CountNelbo()),
-        (Nelbo(0.1), "spindle", Nelbo(1e-5)),
-        (EndPosition((3,)), "absorbing", EndPosition((3,))),
-        (SelfDistillation(), "absorbing", CountNelbo()),
-        (ready(SelfDistillation()), "absorbing", CountNelbo()),
-        (ConsistencyDistillation(), "uniform", Nelbo(1e-5)),
-        (Duo(flip_high=0.8), "uniform", Nelbo(1e-5)),
-        (SymmetricKL(), "uniform", Nelbo(1e-5)),
-        (FlowLMSymmetricKL(), "uniform", Nelbo(1e-5)),
-    ],
-)
-def test_a_network_is_measured_by_what_it_learns(objective: Objective, noise: str, bound: Objective) -> None:
-    assert objective.bound(CORRUPTIONS[noise](MASK, VOCAB, Linear())) == bound

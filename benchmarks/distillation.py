@@ -10,35 +10,26 @@ was interrupted goes on where it stopped.
 python benchmarks/distillation.py --data STORIES --scorer JUDGE --save docs/results/distillation.md
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
 import tyro
 from bounds import train_to
+from judged import Row, Writing, bound, entropy, human, judged, per_token
 from seeds import over_seeds
 from timing import machine
 
 import textdiffusion as td
-from textdiffusion.data.packing import pack_blocks
-from textdiffusion.data.sources import read_documents
-from textdiffusion.evaluation.likelihood import Bound, Passage, score
 from textdiffusion.evaluation.quality import Scorer
-from textdiffusion.evaluation.quality.study import desk_of, room_behind
-from textdiffusion.evaluation.quality.texts import behind_prompts, held_out
-from textdiffusion.evaluation.quality.writing import even_parts
-from textdiffusion.evaluation.variety import token_entropy
 from textdiffusion.views import frontier as drawn
 from textdiffusion.views.files import write_whole
 
 FIGURE = "distillation.png"
 UNCUT = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
 TEACHER, STUDENT = "teacher", "student"
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -79,6 +70,11 @@ class Size:
     samples: int = 8
     """Draws of noise for each window."""
 
+    @property
+    def writing(self) -> Writing:
+        """The part of it that is about writing."""
+        return Writing(self.length, self.texts, self.batch)
+
 
 def main(
     data: str,
@@ -113,33 +109,35 @@ def main(
             seed: distilled(data, runs, kind, teacher, seed, divergence, size, compile) for seed in seeds
         }
         found = {
-            TEACHER: {seed: judged(runs, kind, TEACHER, teacher, judge, seed, calls, size) for seed in seeds},
+            TEACHER: {
+                seed: written(runs, kind, TEACHER, teacher, judge, seed, calls, size) for seed in seeds
+            },
             STUDENT: {
-                seed: judged(runs, kind, STUDENT, str(folder), judge, seed, calls, size)
+                seed: written(runs, kind, STUDENT, str(folder), judge, seed, calls, size)
                 for seed, folder in students.items()
             },
         }
         bounds = {
-            TEACHER: [bound(data, runs, kind, TEACHER, teacher, size)],
+            TEACHER: [measured(data, runs, kind, TEACHER, teacher, size)],
             STUDENT: [
-                bound(data, runs, kind, f"{STUDENT}-{seed}", str(folder), size)
+                measured(data, runs, kind, f"{STUDENT}-{seed}", str(folder), size)
                 for seed, folder in students.items()
             ],
         }
         parts += [f"## {KINDS[kind].method}: {kind} noise", _bounds_told(bounds), table(found, calls)]
         points += list(drawn_points(kind, found, calls))
-    human = _human(data, judge, model, size)
+    people = human(data, judge, model, size.writing)
     shown = " ".join(f"--size.{name.replace('_', '-')} {value}" for name, value in size.__dict__.items())
     command = (
         f"python benchmarks/distillation.py --data STORIES --scorer {Path(scorer).name} --model "
         f"{Path(model).name} --uniform-steps {uniform_steps} --seeds {' '.join(map(str, seeds))} --calls "
         f"{' '.join(map(str, calls))} {shown}{f' --divergence {divergence}' if divergence else ''}"
     )
-    text = "\n\n".join(["# Fewer steps by distillation", *_about(command, human, judge, size), *parts])
+    text = "\n\n".join(["# Fewer steps by distillation", *_about(command, people, judge, size), *parts])
     print(text)
     if save is not None:
         write_whole(save, (text + "\n").encode())
-        norm = drawn.Norm(human[0], entropy=human[1])
+        norm = drawn.Norm(people[0], entropy=people[1])
         drawn.save_frontier(save.with_name(FIGURE), points, norm, "nats per token before the judge")
 
 
@@ -187,7 +185,7 @@ def _trained_uniform(data: str, runs: Path, model: str, steps: int, size: Size, 
 # -- writing and judging ---------------------------------------------------------------------------------
 
 
-def judged(
+def written(
     runs: Path,
     kind: str,
     who: str,
@@ -198,76 +196,27 @@ def judged(
     size: Size,
 ) -> dict[int, list[Row]]:
     """The texts of a model by the calls that they were allowed, each with what the judge says of it."""
-    place = runs / "texts" / f"{kind}-{who}-{seed}-{size.length}-{size.texts}"
-    lm: td.DiffusionLM | None = None
-    found = {}
-    for steps in calls:
-        path = place / f"{steps}.jsonl"
-        if not path.exists():
-            lm = lm or td.load(folder, device="cpu", dtype="float32")
-            rows = list(written(lm, judge, KINDS[kind].sampler, steps, seed, size))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, "\n".join(map(json.dumps, rows)).encode())
-        found[steps] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        print(kind, who, seed, steps, f"{per_token(found[steps]):.3f}", flush=True)
-    return found
-
-
-def written(
-    lm: td.DiffusionLM, judge: td.DiffusionLM, sampler: str, steps: int, seed: int, size: Size
-) -> Iterator[Row]:
-    """Texts of full length from nothing, each by its own seed."""
-    decoding = td.Decoding().changed({**UNCUT, "sampler": sampler, "steps": steps})
-    desk, reader, prompt = desk_of(lm, ends=False), Scorer.of(judge, lm), lm.format.prompt("")
-    for part in even_parts(size.texts, size.batch):
-        given = [prompt] * len(part)
-        piece = desk.write(
-            room_behind(lm, given, size.length - len(prompt)),
-            decoding,
-            [seed * 100_000 + number for number in part],
+    place, sampler = runs / "texts" / f"{kind}-{who}-{seed}-{size.length}-{size.texts}", KINDS[kind].sampler
+    return {
+        steps: judged(
+            place / f"{steps}.jsonl",
+            folder,
+            judge,
+            td.Decoding().changed({**UNCUT, "sampler": sampler, "steps": steps}),
+            seed,
+            size.writing,
         )
-        texts = behind_prompts(lm.format, given, piece.ids)
-        for ids, cost, (nats, tokens, _), text in zip(
-            piece.ids, piece.calls, reader.nats(texts), texts.texts, strict=True
-        ):
-            yield {
-                **{"nats": nats, "tokens": tokens, "entropy": token_entropy(ids), "calls": cost},
-                **{"seconds": piece.seconds, "text": text},
-            }
+        for steps in calls
+    }
 
 
-def bound(data: str, runs: Path, kind: str, who: str, folder: str, size: Size) -> float:
-    """Nats per token of windows of the test split, their first token given, by the bound of the noise."""
+def measured(data: str, runs: Path, kind: str, who: str, folder: str, size: Size) -> float:
+    """The bound on held-out text of one model."""
     path = runs / "bounds" / f"{kind}-{who}-{size.length}-{size.windows}-{size.samples}.json"
-    if not path.exists():
-        lm = td.load(folder, device="cpu", dtype="float32")
-        texts = list(read_documents(data, split="test"))
-        rows = [r for r in pack_blocks(lm.format.document(texts), size.length) if len(r) == size.length]
-        rows = rows[:: max(1, len(rows) // size.windows)][: size.windows]
-        passages = [Passage.answer(list(row[:1]), list(row[1:]), number) for number, row in enumerate(rows)]
-        nats = float(score(lm, passages, Bound(size.samples)).mean.sum()) / (len(rows) * (size.length - 1))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(nats).encode())
-    return float(json.loads(path.read_text(encoding="utf-8")))
-
-
-def _human(data: str, judge: td.DiffusionLM, model: str, size: Size) -> tuple[float, float]:
-    """Nats per token of what people wrote, before the same judge, and the entropy of its tokens."""
-    lm = td.load(model, device="cpu", dtype="float32")
-    documents = read_documents(data, split="test")
-    texts = held_out(documents, lm.format, given=0, length=size.length - 1, most=size.texts).texts
-    numbers = Scorer.of(judge, lm).nats(texts)
-    return sum(n for n, _, _ in numbers) / sum(t for _, t, _ in numbers), fmean(
-        map(token_entropy, texts.written)
-    )
+    return bound(path, folder, data, size.length, size.windows, size.samples)
 
 
 # -- tables ----------------------------------------------------------------------------------------------
-
-
-def per_token(rows: Sequence[Row]) -> float:
-    """Nats per token before the judge, over all texts."""
-    return float(sum(row["nats"] for row in rows) / max(1.0, sum(row["tokens"] for row in rows)))
 
 
 def table(found: Mapping[str, Mapping[int, Mapping[int, Sequence[Row]]]], calls: Sequence[int]) -> str:
@@ -279,10 +228,7 @@ def table(found: Mapping[str, Mapping[int, Mapping[int, Sequence[Row]]]], calls:
     ]
     for steps in calls:
         nats = {who: [per_token(rows[steps]) for rows in by.values()] for who, by in found.items()}
-        spread = {
-            who: [fmean(row["entropy"] for row in rows[steps]) for rows in by.values()]
-            for who, by in found.items()
-        }
+        spread = {who: [entropy(rows[steps]) for rows in by.values()] for who, by in found.items()}
         less = [own - base for own, base in zip(nats[STUDENT], nats[TEACHER], strict=True)]
         cells = [f"{steps}"]
         for who in (TEACHER, STUDENT):
@@ -308,7 +254,7 @@ def drawn_points(
                 fmean(row["calls"] for row in rows),
                 fmean(row["seconds"] for row in rows),
                 mean,
-                fmean(row["entropy"] for row in rows),
+                entropy(rows),
                 *ends,
                 line=f"{kind} {who}",
                 best_by_calls=True,
@@ -324,7 +270,7 @@ def _bounds_told(bounds: Mapping[str, Sequence[float]]) -> str:
     )
 
 
-def _about(command: str, human: tuple[float, float], judge: td.DiffusionLM, size: Size) -> list[str]:
+def _about(command: str, people: tuple[float, float], judge: td.DiffusionLM, size: Size) -> list[str]:
     ways = ", ".join(
         f"{kind.method} by `recipes/{kind.recipe}.yaml`, texts by {kind.sampler}" for kind in KINDS.values()
     )
@@ -336,7 +282,7 @@ def _about(command: str, human: tuple[float, float], judge: td.DiffusionLM, size
         f"{'the likelihood' if exact else 'a bound alone'}. "
         "Behind ± the standard error over the seeds; differences are taken seed by seed. Text that repeats "
         "itself is likely to a judge and worth nothing, so look at the entropy of its tokens, too: people's "
-        f"have {human[1]:.2f} nats, and {human[0]:.3f} nats per token before this judge.",
+        f"have {people[1]:.2f} nats, and {people[0]:.3f} nats per token before this judge.",
         f"![The curves]({FIGURE})",
     ]
 

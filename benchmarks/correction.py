@@ -158,8 +158,8 @@ def main(
             f"reach {top_p} being kept, before a judge that knows "
             f"{'the likelihood' if Scorer.of(judge, judge).exact else 'a bound alone'}. What people wrote "
             f"has {people[0]:.3f} nats per token there, and its tokens an entropy of {people[1]:.2f}. Text "
-            "that repeats itself is likely and worth nothing, so each cell holds both: nats per token before the "
-            "judge / entropy of the tokens.",
+            "that repeats itself is likely and worth nothing, so each cell holds both: nats per token before "
+            "the judge / entropy of the tokens.",
             f"![The curves]({FIGURE})",
             frontier_told(frontier, calls),
             "## Drafts",

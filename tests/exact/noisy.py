@@ -1,14 +1,21 @@
 """The denoiser that knows a joint, for noise that cannot be seen: each token as the others tell it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
 import torch
+from scipy.stats import chisquare
 from torch import Tensor
 
+from textdiffusion.canvas import Canvas
 from textdiffusion.corruptions import Corruption
 from textdiffusion.denoisers import Denoiser
+from textdiffusion.generation import Decoding, denoise
+from textdiffusion.randomness import RowGenerator
 from textdiffusion.shapes import Attend, Logits, Positions, Times, Tokens, Where
+
+SAMPLES = 6000
 
 
 @dataclass(frozen=True)
@@ -71,12 +78,16 @@ class Joint:
         return found / found.sum(-1, keepdim=True)
 
 
+Told = Callable[[float], Tensor]
+"""What is said at a time of every noisy text, [states, length, vocab], as probabilities."""
+
+
 @dataclass(frozen=True)
-class NoisyOracle(Denoiser):
-    """Answers from the joint; all texts of a call are at one time."""
+class Says(Denoiser):
+    """Answers by the time; all texts of a call may have their own."""
 
     joint: Joint
-    corruption: Corruption
+    told: Told
 
     def __call__(
         self,
@@ -90,5 +101,29 @@ class NoisyOracle(Denoiser):
         logits = torch.empty(*xt.shape, self.joint.vocab)
         for time in t[:, 0].unique().tolist():
             rows = t[:, 0] == time
-            logits[rows] = self.joint.told(self.corruption, time)[self.joint.place(xt[rows])].log().float()
+            logits[rows] = self.told(time)[self.joint.place(xt[rows])].log().float()
         return logits if where is None else logits[where]
+
+
+def noisy_oracle(joint: Joint, corruption: Corruption) -> Says:
+    """The denoiser that knows the joint, and each token as the others tell it."""
+    return Says(joint, lambda time: joint.told(corruption, time))
+
+
+def frames(joint: Joint, corruption: Corruption, steps: int, sampler: str, **settings: float) -> list[Tensor]:
+    """x_t after each step, of many texts, from the oracle."""
+    tokens = torch.full((SAMPLES, joint.texts.shape[1]), joint.words)
+    everywhere = torch.ones_like(tokens, dtype=torch.bool)
+    decoding = Decoding().changed({"sampler": sampler, "steps": steps, "temperature": 1.0, **settings})
+    rows, oracle = RowGenerator.for_rows(range(SAMPLES)), noisy_oracle(joint, corruption)
+    canvas = Canvas(tokens, everywhere, everywhere)
+    return [frame.tokens for frame in denoise(oracle, corruption, canvas, decoding, rows)]
+
+
+def fit(joint: Joint, tokens: Tensor, law: Tensor) -> float:
+    """p-value of noisy texts under their law; what cannot happen does not."""
+    seen = joint.place(tokens).bincount(minlength=len(law)).double()
+    assert not bool(seen[law <= 0.0].any())
+    often = law > 5 / SAMPLES
+    cells = [torch.cat([part[often], part[~often].sum()[None]]) for part in (seen, law * SAMPLES)]
+    return float(chisquare(*(part[cells[1] > 0.0].numpy() for part in cells)).pvalue)

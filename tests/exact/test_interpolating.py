@@ -8,20 +8,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import chisquare
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from textdiffusion.canvas import Canvas
 from textdiffusion.corruptions import CORRUPTIONS, Absorbing, Interpolating, corruption_of
-from textdiffusion.denoisers import as_denoiser
 from textdiffusion.errors import IncompatibleError, SettingsError
-from textdiffusion.generation import Decoding, denoise
 from textdiffusion.objectives import Nelbo
 from textdiffusion.randomness import RowGenerator
 from textdiffusion.schedules import Cosine, Linear, LogLinear
 
-from .noisy import Joint, NoisyOracle
+from .noisy import Joint, fit, frames, noisy_oracle
 
 SHARES = [0.0, 0.3, 1.0]
 every_share = pytest.mark.parametrize("share", SHARES)
@@ -278,7 +275,7 @@ def test_the_objective_estimates_the_integral(share: float) -> None:
     expected = integral(joint, corruption, lambda t: joint.told(corruption, t), floor)[1]
 
     texts = canvas(joint.texts[1].expand(rows, -1))
-    oracle = NoisyOracle(joint, corruption)
+    oracle = noisy_oracle(joint, corruption)
     scores = Nelbo(floor)(
         oracle, corruption, texts, RowGenerator.for_batch(0, 0, first=0, rows=rows, total=rows)
     )
@@ -289,28 +286,6 @@ def test_the_objective_estimates_the_integral(share: float) -> None:
 
 
 # -- sampling --------------------------------------------------------------------------------------------
-
-SAMPLES = 6000
-
-
-def frames(
-    joint: Joint, corruption: Interpolating, steps: int, sampler: str, **settings: float
-) -> list[Tensor]:
-    """x_t after each step, of many texts, from the oracle."""
-    tokens = torch.full((SAMPLES, joint.texts.shape[1]), joint.words)
-    decoding = Decoding().changed({"sampler": sampler, "steps": steps, "temperature": 1.0, **settings})
-    rows = RowGenerator.for_rows(range(SAMPLES))
-    oracle = as_denoiser(NoisyOracle(joint, corruption))
-    return [frame.tokens for frame in denoise(oracle, corruption, canvas(tokens), decoding, rows)]
-
-
-def fit(joint: Joint, tokens: Tensor, law: Tensor) -> float:
-    """p-value of noisy texts under their law; what cannot happen does not."""
-    seen = joint.place(tokens).bincount(minlength=len(law)).double()
-    assert not bool(seen[law <= 0.0].any())
-    often = law > 5 / SAMPLES
-    cells = [torch.cat([part[often], part[~often].sum()[None]]) for part in (seen, law * SAMPLES)]
-    return float(chisquare(*(part[cells[1] > 0.0].numpy() for part in cells)).pvalue)
 
 
 @pytest.mark.parametrize(

@@ -2,21 +2,15 @@
 
 import pytest
 import torch
-from scipy.stats import chisquare
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from textdiffusion.canvas import Canvas
 from textdiffusion.corruptions import Mixture, Shares
 from textdiffusion.corruptions.mixture import MIXTURES
-from textdiffusion.denoisers import as_denoiser
-from textdiffusion.generation import Decoding, denoise
-from textdiffusion.randomness import RowGenerator
 
-from .noisy import Joint, NoisyOracle
+from .noisy import Joint, fit, frames
 
 WIDE = torch.float64
-SAMPLES = 6000
 ONCE = {name: shares for name, shares in MIXTURES.items() if shares.keep == 0.0}
 """Of a kept share pure noise would tell something, which a generation cannot begin with."""
 
@@ -71,25 +65,6 @@ def test_struck_tokens_are_as_the_others_tell_them(name: str) -> None:
         if float(chance.sum()) > 0.0:
             by_word = torch.zeros(joint.vocab, dtype=WIDE).index_add(0, joint.texts[:, 0], chance)
             torch.testing.assert_close(by_word / by_word.sum(), told[number, 0], atol=1e-7, rtol=0)
-
-
-def frames(joint: Joint, corruption: Mixture, steps: int, sampler: str) -> list[Tensor]:
-    """x_t after each step, of many texts, from the oracle."""
-    tokens = torch.full((SAMPLES, joint.texts.shape[1]), joint.words)
-    everywhere = torch.ones_like(tokens, dtype=torch.bool)
-    decoding = Decoding().changed({"sampler": sampler, "steps": steps, "temperature": 1.0})
-    rows, oracle = RowGenerator.for_rows(range(SAMPLES)), as_denoiser(NoisyOracle(joint, corruption))
-    canvas = Canvas(tokens, everywhere, everywhere)
-    return [frame.tokens for frame in denoise(oracle, corruption, canvas, decoding, rows)]
-
-
-def fit(joint: Joint, tokens: Tensor, law: Tensor) -> float:
-    """p-value of noisy texts under their law; what cannot happen does not."""
-    seen = joint.place(tokens).bincount(minlength=len(law)).double()
-    assert not bool(seen[law <= 0.0].any())
-    often = law > 5 / SAMPLES
-    cells = [torch.cat([part[often], part[~often].sum()[None]]) for part in (seen, law * SAMPLES)]
-    return float(chisquare(*(part[cells[1] > 0.0].numpy() for part in cells)).pvalue)
 
 
 @pytest.mark.parametrize("sampler", ["posterior", "psi"])

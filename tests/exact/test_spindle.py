@@ -1,8 +1,6 @@
 """Noise that strikes some tokens sooner than others, against joints that are known."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from torch.nn.functional import one_hot
 
 from textdiffusion.canvas import Canvas
 from textdiffusion.corruptions import Absorbing, Corruption, Spindle, corruption_of
-from textdiffusion.denoisers import Denoiser
 from textdiffusion.errors import IncompatibleError, SettingsError
 from textdiffusion.generation import Decoding, denoise
 from textdiffusion.objectives import BlockNelbo, CountNelbo, CrossEntropy, Nelbo, NextToken
@@ -23,14 +20,11 @@ from textdiffusion.objectives.nelbo import whole_text_bound
 from textdiffusion.randomness import RowGenerator
 from textdiffusion.samplers import SAMPLERS
 from textdiffusion.schedules import SCHEDULES, Cosine, Linear
-from textdiffusion.shapes import Attend, Logits, Positions, Times, Tokens, Where
 
-from .noisy import Joint
+from .noisy import Joint, Says, Told
 
 WIDE = torch.float64
 COUNTS = torch.tensor([900, 90, 9, 0])
-Told = Callable[[float], Tensor]
-"""What a denoiser says at a time, [states, length, vocab]."""
 
 
 def spindle(joint: Joint, strength: float = 0.3) -> Spindle:
@@ -235,29 +229,6 @@ def test_without_the_rates_it_would_be_no_bound() -> None:
 def canvas(tokens: Tensor) -> Canvas:
     everywhere = torch.ones_like(tokens, dtype=torch.bool)
     return Canvas(tokens, everywhere, everywhere)
-
-
-@dataclass(frozen=True)
-class Says(Denoiser):
-    """Answers by the time; all texts of a call may have their own."""
-
-    joint: Joint
-    told: Told
-
-    def __call__(
-        self,
-        xt: Tokens,
-        t: Times,
-        *,
-        attend: Attend | None = None,
-        positions: Positions | None = None,
-        where: Where | None = None,
-    ) -> Logits:
-        logits = torch.empty(*xt.shape, self.joint.vocab)
-        for time in t[:, 0].unique().tolist():
-            rows = t[:, 0] == time
-            logits[rows] = self.told(time)[self.joint.place(xt[rows])].log().float()
-        return logits if where is None else logits[where]
 
 
 def test_the_objective_estimates_the_integral() -> None:

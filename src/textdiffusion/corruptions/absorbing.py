@@ -13,14 +13,11 @@ from ..shapes import Logits, Tokens, Where
 from .base import Corruption
 
 
-@dataclass(frozen=True)
-class Absorbing(Corruption):
-    """x_t is x_0 with probability alpha(t), otherwise the mask (MDLM, arXiv:2406.07524)."""
+class MaskNoise(Corruption):
+    """Noise that is masks and nothing else; where they strike may hang on the token."""
 
     mask_id: int
     """The absorbing state."""
-    schedule: NoiseSchedule = field(default_factory=Linear)
-    masks_only: bool = field(default=True, init=False)
 
     def noise(self, x0: Tokens, generator: RowGenerator) -> Tokens:
         return torch.full_like(x0, self.mask_id)
@@ -30,6 +27,24 @@ class Absorbing(Corruption):
 
     def may_be_noise(self, xt: Tokens) -> Where:
         return xt == self.mask_id
+
+    def marginal(
+        self, x0: Int[Tensor, "*asked"], t: Float[Tensor, "*#asked"], vocab: int
+    ) -> Float[Tensor, "*asked vocab"]:
+        alpha = self.survival(x0, t)[..., None]
+        q = alpha * F.one_hot(x0, vocab)
+        q[..., self.mask_id] += 1.0 - alpha[..., 0]
+        return q
+
+
+@dataclass(frozen=True)
+class Absorbing(MaskNoise):
+    """x_t is x_0 with probability alpha(t), otherwise the mask (MDLM, arXiv:2406.07524)."""
+
+    mask_id: int
+    """The absorbing state."""
+    schedule: NoiseSchedule = field(default_factory=Linear)
+    masks_only: bool = field(default=True, init=False)
 
     def posterior(
         self,
@@ -54,11 +69,3 @@ class Absorbing(Corruption):
     ) -> Float[Tensor, "*asked"]:
         nll, _ = self.nll(logits, x0)
         return torch.where(xt == self.mask_id, self.schedule.weight(t) * nll, 0.0)
-
-    def marginal(
-        self, x0: Int[Tensor, "*asked"], t: Float[Tensor, "*#asked"], vocab: int
-    ) -> Float[Tensor, "*asked vocab"]:
-        alpha = self.schedule.alpha(t)[..., None]
-        q = alpha * F.one_hot(x0, vocab)
-        q[..., self.mask_id] += 1.0 - alpha[..., 0]
-        return q

@@ -9,17 +9,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import IncompatibleError, SettingsError
-from ..randomness import RowGenerator, move, wide_float
+from ..randomness import move, wide_float
 from ..schedules import Linear, NoiseSchedule
-from ..shapes import Logits, Tokens, Where
-from .base import Corruption
+from ..shapes import Logits
+from .absorbing import MaskNoise
 
 _STEEPEST = 0.95
 """Largest |lean|: no token's alpha falls slower than by 5 % of the even pace, or rises."""
 
 
 @dataclass(frozen=True, eq=False)
-class Spindle(Corruption):
+class Spindle(MaskNoise):
     """Absorbing noise whose alpha hangs on the token (DiffusionBERT, arXiv:2211.15029).
 
     With u = 1 - alpha(t) of the schedule, a token v that makes up a share f(v) of the training text, its
@@ -81,15 +81,6 @@ class Spindle(Corruption):
         lean = math.pi * self.strength * (1.0 - mean / information)
         return replace(self, lean=lean.clamp(-_STEEPEST, _STEEPEST))
 
-    def noise(self, x0: Tokens, generator: RowGenerator) -> Tokens:
-        return torch.full_like(x0, self.mask_id)
-
-    def prior(self, like: Tokens, generator: RowGenerator) -> Tokens:
-        return torch.full_like(like, self.mask_id)
-
-    def may_be_noise(self, xt: Tokens) -> Where:
-        return xt == self.mask_id
-
     def survival(self, x0: Int[Tensor, "*asked"], t: Float[Tensor, "*#asked"]) -> Float[Tensor, "*asked"]:
         return 1.0 - self._struck(self._leans(t)[x0], t)
 
@@ -127,14 +118,6 @@ class Spindle(Corruption):
         nll = -log_p.gather(-1, x0[..., None])[..., 0]
         cost = (log_p.exp() * more).sum(-1) + (1.0 + of_x0) * nll
         return torch.where(xt == self.mask_id, self.schedule.weight(t).to(log_p.dtype) * cost, 0.0)
-
-    def marginal(
-        self, x0: Int[Tensor, "*asked"], t: Float[Tensor, "*#asked"], vocab: int
-    ) -> Float[Tensor, "*asked vocab"]:
-        alpha = self.survival(x0, t)[..., None]
-        q = alpha * F.one_hot(x0, vocab)
-        q[..., self.mask_id] += 1.0 - alpha[..., 0]
-        return q
 
     def _leans(self, like: Tensor) -> Float[Tensor, " vocab"]:
         """c_v where the times are, in the widest float there."""

@@ -146,7 +146,7 @@ class Reading:
         zero = torch.zeros(self.asked.shape, dtype=loss.dtype, device=loss.device)
         return Scores(
             nats=zero.masked_scatter(self.asked, loss),
-            cross_entropy=zero.masked_scatter(self.asked, self.nll.detach()),
+            cross_entropy=zero.masked_scatter(self.asked, self.nll.detach().to(loss.dtype)),
             asked=self.asked,
             correct=torch.zeros_like(self.asked).masked_scatter(self.asked, self.correct),
             rate=hit.sum(1) / canvas.editable.sum(1).clamp(min=1),

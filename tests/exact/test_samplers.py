@@ -11,15 +11,14 @@ from scipy.stats import binomtest, chisquare
 from torch import Tensor
 
 from textdiffusion.canvas import Canvas
-from textdiffusion.corruptions import Absorbing, Mixture
-from textdiffusion.corruptions.mixture import MIXTURES
+from textdiffusion.corruptions import Absorbing
 from textdiffusion.denoisers import as_denoiser
 from textdiffusion.generation import Decoding, Frame, denoise, sample
 from textdiffusion.randomness import RowGenerator
 from textdiffusion.samplers import SAMPLERS
 from textdiffusion.schedules import SCHEDULES, STEP_GRIDS
 
-from .oracle import LENGTH, MASK, WORDS, oracle
+from .oracle import LENGTH, MASK, oracle
 
 SAMPLES = 10_000
 PLAIN = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
@@ -147,35 +146,6 @@ def test_prompt_conditions_the_draw() -> None:
     fits = ((oracle().texts == given[0]) | (given[0] == MASK)).all(1)
     share = oracle().joint[fits] / oracle().joint[fits].sum()
     assert chisquare(oracle().counts(tokens)[fits], (share * SAMPLES).numpy()).pvalue > 1e-3
-
-
-def test_posterior_of_random_noise_follows_a_known_law() -> None:
-    """Tokens independent of each other, so that the exact denoiser can be written down for any noise."""
-    law = torch.tensor([0.5, 0.3, 0.2, 0.0], dtype=torch.float64)
-    corruption = Mixture(MASK, 4, MIXTURES["llada"])
-    size = 8000
-
-    class Bayes:
-        """p(x_0 | x_t): a visible token may be noise."""
-
-        def __call__(self, ids: Tensor) -> Tensor:
-            alpha = corruption.schedule.alpha(now)
-            found = law.expand(*ids.shape, 4) * ((1 - alpha) * 0.1 / WORDS)
-            found = found + alpha * law * torch.nn.functional.one_hot(ids, 4)
-            return torch.where((ids == MASK)[..., None], law, found).log().float()
-
-    now = torch.ones((), dtype=torch.float64)
-    tokens = torch.full((size, 2), MASK)
-    canvas = Canvas(tokens, tokens == MASK, tokens == MASK)
-    decoding = Decoding(sampler="posterior", steps=50)
-    last = tokens
-    for frame in denoise(
-        as_denoiser(Bayes()), corruption, canvas, decoding, RowGenerator.for_rows(range(size))
-    ):
-        now, last = torch.tensor(1.0 - frame.step / 50, dtype=torch.float64), frame.tokens
-    counts = last.flatten().bincount(minlength=4)
-    assert counts[MASK] == 0
-    assert chisquare(counts[:WORDS], (law[:WORDS] * 2 * size).numpy()).pvalue > 1e-3
 
 
 # -- what each rule does ---------------------------------------------------------------------------------

@@ -9,16 +9,27 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertForMaskedLM
 
 from textdiffusion.canvas import Canvas
-from textdiffusion.corruptions import Absorbing
+from textdiffusion.corruptions import Absorbing, Interpolating
 from textdiffusion.denoisers import Denoiser, as_denoiser
 from textdiffusion.denoisers.masked_lm import MaskedLMDenoiser
 from textdiffusion.denoisers.transformer import DiffusionTransformerConfig, DiffusionTransformerForMaskedLM
 from textdiffusion.errors import SettingsError
 from textdiffusion.evaluation import nelbo
-from textdiffusion.objectives import OBJECTIVES, BlockNelbo, CountNelbo, Distilling, Nelbo, Objective
+from textdiffusion.objectives import (
+    OBJECTIVES,
+    BlockNelbo,
+    CountNelbo,
+    Distilling,
+    Duo,
+    FlowLMSymmetricKL,
+    Nelbo,
+    Objective,
+    SymmetricKL,
+)
 from textdiffusion.randomness import RowGenerator
 from textdiffusion.schedules import SCHEDULES
 from textdiffusion.shapes import Attend, Logits, Positions, Times, Tokens, Where
+from textdiffusion.soft_tokens import SoftTokens
 
 from .oracle import LENGTH, MASK, WORDS, oracle
 
@@ -266,6 +277,18 @@ class WholeHead(Denoiser):
         logits = self.inner(xt, t, attend=attend, positions=positions)
         return logits if where is None else logits[where]
 
+    def soft(
+        self,
+        xt: SoftTokens,
+        t: Times,
+        *,
+        attend: Attend | None = None,
+        positions: Positions | None = None,
+        where: Where | None = None,
+    ) -> Logits:
+        logits = self.inner.soft(xt, t, attend=attend, positions=positions)
+        return logits if where is None else logits[where]
+
 
 def own() -> nn.Module:
     config = DiffusionTransformerConfig(
@@ -289,13 +312,15 @@ def test_gradient_is_that_of_the_whole_head(build: Any, name: str) -> None:
     model, objective = build(), OBJECTIVES[name]()
     if isinstance(objective, Distilling):
         objective = objective.taught(as_denoiser(lambda ids: torch.zeros(*ids.shape, 23)), 0)
+    words = isinstance(objective, Duo | SymmetricKL | FlowLMSymmetricKL)
+    noise = Interpolating(22, 23, 0.0) if words else Absorbing(22)
     ids = torch.randint(0, 22, (3, 12))
     valid = torch.arange(12)[None] < torch.tensor([[12], [9], [5]])
     editable = valid & (torch.rand(3, 12) < 0.7)
     found = []
     for denoiser in (MaskedLMDenoiser.of(model), WholeHead(MaskedLMDenoiser.of(model))):
         draws = RowGenerator.for_batch(0, 0, first=0, rows=3, total=3)
-        scores = objective.told((3, 4))(denoiser, Absorbing(22), Canvas(ids, editable, valid), draws)
+        scores = objective.told((3, 4))(denoiser, noise, Canvas(ids, editable, valid), draws)
         loss = scores.nats.sum() / editable.sum()
         gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
         found.append((loss, [g for g in gradients if g is not None]))

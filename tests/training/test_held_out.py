@@ -236,13 +236,13 @@ def test_numbers_below_nothing_are_refused(recipe: Recipe, bad: dict[str, Any]) 
 
 def test_the_average_takes_the_place_of_the_weights_and_gives_it_back() -> None:
     model = torch.nn.Linear(3, 2)
-    average = Average(0.9, None)
+    copy = Average(0.9, None).copy
     own = {name: p.detach().clone() for name, p in model.named_parameters()}
-    average.weights = {name: torch.full_like(p, 0.1) for name, p in own.items()}
-    with average.inside(model):
+    copy.weights = {name: torch.full_like(p, 0.1) for name, p in own.items()}
+    with copy.inside(model):
         assert all(bool((p == 0.1).all()) for p in model.parameters())
     assert all(torch.equal(p, own[name]) for name, p in model.named_parameters())
-    assert all(bool((mean == 0.1).all()) for mean in average.weights.values())
+    assert all(bool((mean == 0.1).all()) for mean in copy.weights.values())
 
 
 def test_the_average_is_measured_on_the_way_as_at_the_end(recipe: Recipe, run: Run) -> None:

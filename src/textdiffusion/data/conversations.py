@@ -1,7 +1,7 @@
 """Conversations: rows with `messages`, of which a model learns and is asked for the answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
 
 from ..errors import DataError
@@ -66,7 +66,7 @@ class Conversations:
     source: str
     """A file of rows, a folder of splits, or a data set of the Hub."""
     split: str
-    repeats: Repeats = Repeats()
+    repeats: Repeats = field(default_factory=Repeats)
     """How often the conversations of each group are read."""
 
     def __iter__(self) -> Iterator[Turns]:

@@ -87,7 +87,7 @@ def choose_field(fields: Sequence[str], strings: Sequence[str], *, wanted: str |
             return field
     if "messages" in fields:
         raise DataError(
-            f"{where} holds conversations (field 'messages'), not texts; train on it with --chat."
+            f"{where} holds conversations (field 'messages'), not texts; train on them by --chat."
         )
     if len(strings) == 1:
         return strings[0]

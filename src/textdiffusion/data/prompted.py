@@ -28,7 +28,7 @@ class Prompted:
     """None where all is in `answer`, and its first tokens are given."""
     answer: str
     turns: Turns = ()
-    """The conversation before the answer, of which `prompt` is the last message; empty where there is none."""
+    """The conversation before the answer, whose last message is the prompt; empty where there is none."""
 
 
 def read_prompted(source: str, *, split: str, text_field: str | None = None) -> Iterator[Prompted]:

@@ -36,7 +36,7 @@ def talker(template: str = "") -> PreTrainedTokenizerBase:
     """A tokenizer of bytes and a few words, with that template and its special tokens."""
     tokenizer = train_tokenizer([message["content"] for message in SAID] * 4, 320, longest=64)
     if template:
-        tokenizer.add_special_tokens({"additional_special_tokens": [START, STOP]})
+        tokenizer.add_special_tokens({"extra_special_tokens": [START, STOP]})
         tokenizer.chat_template = template
     return tokenizer
 

@@ -11,13 +11,19 @@ from rich.console import Console
 from talk import SAID
 
 import textdiffusion as td
-from textdiffusion.checkpoint import ModelSettings
+from textdiffusion.checkpoint import (
+    Checkpoint,
+    DiffusionTransformerForMaskedLM,
+    ModelSettings,
+    save_checkpoint,
+)
 from textdiffusion.cli.chat_session import ChatSession
 from textdiffusion.data.conversations import Conversations
+from textdiffusion.denoisers.transformer import DiffusionTransformerConfig
 from textdiffusion.errors import SettingsError, UnknownNameError
 from textdiffusion.language_model import DiffusionLM
 
-from .conftest import SPECIAL, Run, save_model
+from .conftest import SPECIAL, Run, make_tokenizer
 
 LONG = 160
 
@@ -25,8 +31,18 @@ LONG = 160
 @pytest.fixture(scope="module")
 def talker(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A model with room for a conversation."""
-    settings = ModelSettings(length=LONG, learns_end=True)
-    return str(save_model(tmp_path_factory.mktemp("models") / "talker", SPECIAL, settings))
+    tokenizer, folder = make_tokenizer(SPECIAL), tmp_path_factory.mktemp("models") / "talker"
+    config = DiffusionTransformerConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=LONG,
+    )
+    network = DiffusionTransformerForMaskedLM(config)
+    save_checkpoint(folder, Checkpoint(network, tokenizer, ModelSettings(length=LONG, learns_end=True)))
+    return str(folder)
 
 
 @pytest.fixture
@@ -147,5 +163,5 @@ def test_a_long_conversation_goes_on(lm: DiffusionLM) -> None:
 
 def test_flags_are_checked_before_the_model_is_loaded(run: Run) -> None:
     assert "delay" in run("chat", "--model", "nowhere", "--delay", "-1").error
-    assert "no steps" not in run("chat", "--steps", "0", "--model", "nowhere").error
+    assert "steps is 0" in run("chat", "--steps", "0", "--model", "nowhere").error
     assert "belongs to --sampler" in run("chat", "--model", "nowhere", "--threshold", "0.5").error

@@ -1,7 +1,6 @@
 """chat: lines of a pipe, what is typed at a terminal, and the commands between."""
 
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,7 +127,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(lm: DiffusionLM, monkeypatch: 
         chat.take("/redo")
     monkeypatch.setattr(lm, "stream", stream)
     chat.take("Who?")
-    assert [message["content"] for message in chat.said][0] == "Who?", "the unanswered question is dropped"
+    assert chat.said[0]["content"] == "Who?", "the unanswered question is dropped"
 
 
 def test_an_error_at_a_terminal_does_not_end_the_chat(run: Run, talker: str) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, cast
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
@@ -146,10 +147,10 @@ class ChatTemplate:
 
     def _render(self, turns: Turns, *, open_answer: bool) -> tuple[str, list[tuple[int, int]]]:
         """The text with signs in place of special tokens that are spelt out, and where answers are marked."""
-        source = self.source
+        source, render = self.source, cast(Any, render_jinja_template)  # its types are not what it returns
         chat = [{"role": each.role, "content": self._signed(each.content)} for each in turns]
         try:
-            texts, spans = render_jinja_template(
+            texts, spans = render(
                 conversations=[chat],
                 chat_template=source,
                 return_assistant_tokens_mask=bool(_GENERATION.search(source)),

@@ -59,7 +59,11 @@ class Keyboard(io.StringIO):
 
 def session(lm: DiffusionLM, **changes: Any) -> ChatSession:
     """A chat whose notes can be read."""
-    given = {"out": Console(file=io.StringIO()), "notes": Console(file=io.StringIO()), "length": 4}
+    given: dict[str, Any] = {
+        "out": Console(file=io.StringIO()),
+        "notes": Console(file=io.StringIO()),
+        "length": 4,
+    }
     return ChatSession(lm, {"steps": 2}, **{**given, **changes})
 
 

@@ -31,7 +31,7 @@ def before_anything_is_written(subject: Subject) -> Iterator[Row]:
     for size in sizes:
         found = np.concatenate([_asked(subject, batch, size) for batch in subject.batches()])
         for part in range(FIRST, QUARTERS + 1):
-            told = measured(found[:, part], statistics, subject.seed)
+            told = measured(found[:, part].tolist(), statistics, subject.seed)
             yield {"study": "bias", "room": size, "quarter": part, "texts": len(found), **told}
 
 

@@ -8,9 +8,11 @@ from typing import Any, Literal, overload
 import torch
 
 from .canvas import Canvas
+from .chat_template import ChatTemplate
 from .checkpoint import Checkpoint, load_checkpoint
 from .classifiers import load_classifier
 from .corruptions import Absorbing, Corruption
+from .data.conversations import turns_of
 from .denoisers import Denoiser
 from .denoisers.adapt import denoiser_of
 from .denoisers.compiled import check_compiler, compile_for_generation
@@ -28,6 +30,7 @@ from .revising import LOOKS, USUAL, revised, revision
 from .samplers import Sampler
 from .tasks import Generation as Generation
 from .tasks import Task as Task
+from .tasks import check_fits, counted_behind, finished
 from .tokens import TextFormat
 from .wording import Wording
 
@@ -35,6 +38,8 @@ logger = logging.getLogger(__name__)
 Length = int | Literal["auto"]
 """New tokens: so many, or as many as the model expects."""
 AUTO: Length = "auto"
+USUAL_ANSWER = 64
+"""Tokens of an answer in a conversation where the model cannot tell how long it will be."""
 
 
 class DiffusionLM:
@@ -72,6 +77,13 @@ class DiffusionLM:
         """The best way that the model has to read the length of a text from its prompt, if it has any."""
         return reader_of(self.learnt)
 
+    @property
+    def tells_length(self) -> bool:
+        """Whether the length of a text need not be given: it is read, or blocks are written until the end."""
+        return self.length_reader is not None or (
+            self.denoiser.block_size is not None and self.settings.learns_end
+        )
+
     @overload
     def generate(self, prompt: str = "", **options: Any) -> Generation: ...
     @overload
@@ -103,6 +115,48 @@ class DiffusionLM:
         task = replace(task, classifier=classifier)
         results = self.results(task, list(self.stream(task)))
         return results[0] if isinstance(prompt, str) else results
+
+    def chat(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        length: Length | None = None,
+        seed: int = 0,
+        decoding: Decoding | None = None,
+        **options: Any,
+    ) -> Generation:
+        """The answer to a conversation, messages with `role` (system, user or assistant) and `content`.
+
+        It is written in the tokenizer's template up to the end of the turn, in `length` new tokens; see
+        `reply`. `options` are the fields of `Decoding` and the sampler's own settings.
+
+        Raises:
+            DataError: the messages are no conversation.
+            SettingsError: an option is unknown or out of range, or the last message leaves no room.
+            IncompatibleError: the template cannot write the conversation.
+        """
+        task = self.reply(messages, length=length, seed=seed, decoding=self.decoding(decoding, options))
+        answer = self.results(task, list(self.stream(task)))[0]
+        return replace(answer, text=answer.text.strip())
+
+    def reply(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        length: Length | None = None,
+        seed: int = 0,
+        decoding: Decoding,
+    ) -> Task:
+        """The next answer of a conversation; its oldest turns are left out where there is no room for all.
+
+        Without a `length` it is read where the model can tell one, and else as long as answers usually are.
+        """
+        if length is None:
+            length = AUTO if self.tells_length else min(USUAL_ANSWER, self.longest // 2)
+        room = length if isinstance(length, int) else self.longest // 4  # at the least
+        turns = turns_of(messages, "this conversation")
+        ids = ChatTemplate(self.format.tokenizer).prompt_within(turns, self.longest - room)
+        return self.continuing([ids], length=length, seeds=[seed], decoding=decoding)
 
     def fill(
         self,
@@ -170,7 +224,7 @@ class DiffusionLM:
         _check_length(length)
         rooms = [length if isinstance(length, int) else max(1, self.longest - len(row)) for row in ids]
         for row, room in zip(ids, rooms, strict=True):
-            self._check_room(len(row), room)
+            check_fits(len(row), room, self.longest)
         canvas = Canvas.from_prompts(ids, rooms, pad_id=self.format.pad_id)
         texts = tuple(self.format.decode(row) for row in ids)
         task = Task(canvas, decoding, tuple(seeds), texts, inside=False)
@@ -180,7 +234,7 @@ class DiffusionLM:
         """The task with no more room than its texts are read to need; as it is for a model of blocks."""
         reader = self.length_reader
         if reader is None:
-            if self.denoiser.block_size is None or not self.settings.learns_end:
+            if not self.tells_length:
                 raise IncompatibleError(
                     f"{self.name} cannot tell how long its texts will be: give --length N, train it with "
                     "after_end, fit a head with `textdiffusion length fit`, or train it in blocks with "
@@ -208,7 +262,7 @@ class DiffusionLM:
     ) -> Task:
         """As `infilling`, of ids and which of them are holes."""
         for ids, _ in rows:
-            self._check_room(len(ids), 0)
+            check_fits(len(ids), 0, self.longest)
         tokens, holes = zip(*rows, strict=True)
         canvas = Canvas.from_rows(tokens, holes, pad_id=self.format.pad_id)
         prompts = tuple(self.format.decode(ids) for ids in tokens)
@@ -267,46 +321,16 @@ class DiffusionLM:
         )
         first, start = task.look, task.start
         if first is not None:
-            return _behind(frames, first.calls, first.tokens, first.seconds)
+            return counted_behind(frames, first.calls, first.tokens, first.seconds)
         if start is not None and start.read is not None:
-            return _behind(frames, start.calls, start.read.tolist(), start.seconds)
+            return counted_behind(frames, start.calls, start.read.tolist(), start.seconds)
         return frames
 
     def results(self, task: Task, frames: list[Frame]) -> list[Generation]:
         """The texts of a finished task."""
         if task.draft is not None:
             return [revised(task, task.draft, frames)]
-        last, found = frames[-1], []
-        for row, prompt in enumerate(task.prompts):
-            ids = last.tokens[row].cpu()
-            valid, editable = task.canvas.valid[row], task.canvas.editable[row]
-            new = ids[editable].tolist()
-            written = new if task.inside else self.format.written(new)
-            text = (
-                self.format.filled(prompt, written)
-                if task.inside
-                else self.format.continued(ids[valid & ~editable].tolist(), written)
-            )
-            found.append(
-                Generation(
-                    text=text,
-                    prompt=prompt,
-                    token_ids=written,
-                    prompt_tokens=int((valid & ~editable).sum()),
-                    generated_tokens=len(written),
-                    nfe=last.nfe,
-                    read_tokens=int(last.read[row]),
-                    judged_texts=last.judged,
-                    predicted_length=None if task.look is None else task.look.rooms[row],
-                    seconds=last.seconds,
-                    sampler=task.decoding.sampler,
-                    steps=last.step,
-                    seed=task.seeds[row],
-                    frames=frames,
-                    row=row,
-                )
-            )
-        return found
+        return finished(task, frames, self.format)
 
     def _may_end(self, task: Task) -> bool:
         """A hole inside a text is no place to end it."""
@@ -319,34 +343,10 @@ class DiffusionLM:
             return noise
         return Absorbing(self.format.mask_id, self.corruption.schedule)
 
-    def _check_room(self, given: int, new: int) -> None:
-        if new == 0 and given > self.longest:
-            raise SettingsError(
-                f"the text has {given} tokens, its holes included, but the model holds {self.longest}; "
-                "shorten the text or its holes."
-            )
-        if given >= self.longest and new:
-            raise SettingsError(
-                f"the prompt has {given} tokens and leaves no room for new ones: the model holds "
-                f"{self.longest} in all; shorten the prompt."
-            )
-        if given + new > self.longest:
-            raise SettingsError(
-                f"{given} tokens of text and {new} new ones do not fit: the model holds {self.longest}; "
-                "shorten the text or lower --length."
-            )
-
 
 def _check_length(length: object) -> None:
     if length is not None and length != AUTO and not isinstance(length, int):
         raise SettingsError(f"length is {length!r}; give a whole number of new tokens, or auto.")
-
-
-def _behind(frames: Iterator[Frame], calls: int, tokens: Sequence[int], seconds: float) -> Iterator[Frame]:
-    """Frames that count what was looked at before them among what was paid."""
-    for frame in frames:
-        read = frame.read + frame.read.new_tensor(tokens)
-        yield replace(frame, nfe=frame.nfe + calls, seconds=frame.seconds + seconds, read=read)
 
 
 def load(

@@ -1,12 +1,15 @@
 """What a model is asked to write, and what came of it."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from .canvas import Canvas
 from .drafts import Change, Draft
+from .errors import SettingsError
 from .generation import Decoding, Frame, Start
 from .guidance import Classifier
 from .lengths import Look
+from .tokens import TextFormat
 
 
 @dataclass(frozen=True)
@@ -61,3 +64,66 @@ class Generation:
     """This text's row in the frames."""
     changes: tuple[Change, ...] = ()
     """What is no longer as it was in a draft."""
+
+
+def check_fits(given: int, new: int, longest: int) -> None:
+    """Raise SettingsError if so many given and new tokens do not fit a model that holds `longest`."""
+    if new == 0 and given > longest:
+        raise SettingsError(
+            f"the text has {given} tokens, its holes included, but the model holds {longest}; "
+            "shorten the text or its holes."
+        )
+    if given >= longest and new:
+        raise SettingsError(
+            f"the prompt has {given} tokens and leaves no room for new ones: the model holds "
+            f"{longest} in all; shorten the prompt."
+        )
+    if given + new > longest:
+        raise SettingsError(
+            f"{given} tokens of text and {new} new ones do not fit: the model holds {longest}; "
+            "shorten the text or lower --length."
+        )
+
+
+def counted_behind(
+    frames: Iterator[Frame], calls: int, tokens: Sequence[int], seconds: float
+) -> Iterator[Frame]:
+    """Frames that count what was looked at before them among what was paid."""
+    for frame in frames:
+        read = frame.read + frame.read.new_tensor(tokens)
+        yield replace(frame, nfe=frame.nfe + calls, seconds=frame.seconds + seconds, read=read)
+
+
+def finished(task: Task, frames: list[Frame], text_format: TextFormat) -> list[Generation]:
+    """The texts of a task by its frames, of which the last one has them whole."""
+    last, found = frames[-1], list[Generation]()
+    for row, prompt in enumerate(task.prompts):
+        ids = last.tokens[row].cpu()
+        valid, editable = task.canvas.valid[row], task.canvas.editable[row]
+        new = ids[editable].tolist()
+        written = new if task.inside else text_format.written(new)
+        text = (
+            text_format.filled(prompt, written)
+            if task.inside
+            else text_format.continued(ids[valid & ~editable].tolist(), written)
+        )
+        found.append(
+            Generation(
+                text=text,
+                prompt=prompt,
+                token_ids=written,
+                prompt_tokens=int((valid & ~editable).sum()),
+                generated_tokens=len(written),
+                nfe=last.nfe,
+                read_tokens=int(last.read[row]),
+                judged_texts=last.judged,
+                predicted_length=None if task.look is None else task.look.rooms[row],
+                seconds=last.seconds,
+                sampler=task.decoding.sampler,
+                steps=last.step,
+                seed=task.seeds[row],
+                frames=frames,
+                row=row,
+            )
+        )
+    return found

@@ -13,6 +13,7 @@ from torch import nn
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from .canvas import Canvas
+from .chat_template import ChatTemplate
 from .errors import IncompatibleError, SettingsError
 from .fillers import FILLERS, add_filler, end_of
 from .shapes import Where
@@ -47,6 +48,8 @@ class TextFormat:
     """Ids that are no text."""
     filler_id: int | None = None
     """Stands behind the end up to the end of the row, where that is learnt as text is."""
+    turn_end_id: int | None = None
+    """Stands after each answer of a conversation, where the tokenizer has a template for these."""
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, after_end: str = "") -> "TextFormat":
@@ -78,12 +81,13 @@ class TextFormat:
                 f"the tokenizer has no {FILLERS[after_end].what}, with which rows were filled behind the end "
                 "of their texts; take the one that the model was saved with."
             )
-        return cls(tokenizer, mask, pad or 0, begin, end, special, filler)
+        turn_end = ChatTemplate(tokenizer).end_id if tokenizer.chat_template else None
+        return cls(tokenizer, mask, pad or 0, begin, end, special, filler, turn_end)
 
     @property
     def ends(self) -> tuple[int, ...]:
-        """Ids at which a text is over: its end, and what may stand behind that."""
-        ids = (self.end_id, self.filler_id)
+        """Ids at which a text is over: its end, that of an answer, and what may stand behind them."""
+        ids = (self.end_id, self.turn_end_id, self.filler_id)
         return tuple(dict.fromkeys(id for id in ids if id is not None))
 
     def document(self, texts: Sequence[str]) -> list[list[int]]:

@@ -13,7 +13,7 @@ from textdiffusion.length_head import HEAD_FILE
 
 from .conftest import Run
 
-STUDIES = ["end", "quarters", "rooms", "unmasked", "until-end", "saving"]
+STUDIES = ["end", "quarters", "bias", "rooms", "unmasked", "until-end", "saving"]
 
 
 @pytest.fixture(scope="module")

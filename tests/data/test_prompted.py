@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from textdiffusion.data.conversations import turns_of
 from textdiffusion.data.prompted import Prompted, read_prompted
 from textdiffusion.errors import DataError
 
@@ -30,7 +31,6 @@ def write(path: Path, rows: list[Any]) -> str:
         {"question": "1+1=", "answer": "2"},
         {"user_prompt": "1+1=", "model_response": "2", "id": 3},
         {"instruction": "1+1=", "output": "2"},
-        {"messages": [{"role": "user", "content": "1+1="}, {"role": "assistant", "content": "2"}]},
     ],
 )
 def test_pairs_are_known_by_their_fields(tmp_path: Path, row: dict[str, Any]) -> None:
@@ -40,9 +40,17 @@ def test_pairs_are_known_by_their_fields(tmp_path: Path, row: dict[str, Any]) ->
     assert list(read_prompted(str(tmp_path / "b.json"), split="test")) == [Prompted("1+1=", "2")]
 
 
-def test_of_a_conversation_the_first_answer_is_taken(tmp_path: Path) -> None:
-    path = write(tmp_path / "chat.jsonl", [{"messages": CHAT}])
-    assert list(read_prompted(path, split="train")) == [Prompted("Hello?", "Hello!")]
+def test_a_conversation_gives_each_of_its_answers(tmp_path: Path) -> None:
+    more = [*CHAT, {"role": "assistant", "content": "Bye!"}]
+    path = write(tmp_path / "chat.jsonl", [{"messages": more}, {"messages": CHAT[:2]}])
+    turns = turns_of(more, "here")
+    assert list(read_prompted(path, split="train")) == [
+        Prompted("Hello?", "Hello!", turns[:2]),
+        Prompted("Bye.", "Bye!", turns[:4]),
+    ]
+    broken = write(tmp_path / "broken.jsonl", [{"messages": CHAT}, {"messages": [{"role": "user"}]}])
+    with pytest.raises(DataError, match="line 2, message 1"):
+        list(read_prompted(broken, split="train"))
 
 
 def test_other_texts_have_no_prompt(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ COMMANDS: Registry[Command] = Registry(
     "command",
     {
         "generate": Command("textdiffusion.cli.generate", "Continue a prompt."),
+        "chat": Command("textdiffusion.cli.chat", "Talk with a model."),
         "fill": Command("textdiffusion.cli.fill", "Fill the holes of a text."),
         "compare": Command("textdiffusion.cli.compare", "Let two models or samplers write side by side."),
         "revise": Command("textdiffusion.cli.revise", "Change what is wrong in a draft."),

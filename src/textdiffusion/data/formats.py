@@ -86,7 +86,9 @@ def choose_field(fields: Sequence[str], strings: Sequence[str], *, wanted: str |
         if field in fields:
             return field
     if "messages" in fields:
-        raise DataError(f"{where} holds conversations (field 'messages'), not texts; read it as chat data.")
+        raise DataError(
+            f"{where} holds conversations (field 'messages'), not texts; train on them by --chat."
+        )
     if len(strings) == 1:
         return strings[0]
     raise DataError(
@@ -101,7 +103,9 @@ class Repeats:
     field: str | None = None
     """Field that names the group; None reads every document once."""
     times: Mapping[str, float] = dataclass_field(default_factory=dict)
-    """Times per pass by group, any number from 0; groups that are not named are read once."""
+    """Times per pass by group, any number from 0."""
+    others: float = 1.0
+    """Times per pass of groups that are not named."""
 
     def counter(self) -> Callable[[Mapping[str, object]], int]:
         """A function that says how often the next row is to be read; fractions add up over a group's rows."""
@@ -109,12 +113,17 @@ class Repeats:
 
         def times(row: Mapping[str, object]) -> int:
             group = str(row.get(self.field)) if self.field is not None else ""
-            owed[group] = owed.get(group, 0.0) + self.times.get(group, 1.0)
+            owed[group] = owed.get(group, 0.0) + self.times.get(group, self.others)
             whole = math.floor(owed[group] + 1e-9)
             owed[group] -= whole
             return whole
 
         return times
+
+    def once(self) -> "Repeats":
+        """Each document once, but those of groups that are never read."""
+        times = {group: float(times > 0.0) for group, times in self.times.items()}
+        return Repeats(self.field, times, float(self.others > 0.0))
 
 
 @dataclass(frozen=True)

@@ -117,9 +117,18 @@ class TokenRows:
         """
         streams = encode_documents(documents, encode_batch)
         counted = streams if progress is None else _counted(streams, progress)
+        return cls.of_rows(arrange(counted, length))
+
+    @classmethod
+    def of_rows(cls, rows: Iterable[Sequence[int]]) -> "TokenRows":
+        """The rows as they are.
+
+        Raises:
+            DataError: there is none.
+        """
         parts: list[NDArray[np.int32]] = []
         lengths = []
-        for row in arrange(counted, length):
+        for row in rows:
             parts.append(np.asarray(row, dtype=np.int32))
             lengths.append(len(row))
         if not parts:

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from ..chat_template import ChatTemplate
+from ..data.conversations import ASSISTANT, Message
 from ..data.prompted import Prompted
 from ..errors import DataError, SettingsError
 from ..language_model import DiffusionLM
@@ -110,12 +112,12 @@ def read_corpus(
     """
     found, altered, number = list[Document](), 0, -1
     for number, text in enumerate(texts):
-        ids, given = _ids(text, lm.format)
+        ids, given = _ids(text, lm.format, windows.context)
         scored = _scored(ids, max(given, int(lm.denoiser.shift)), lm.format, ends=ends)
         passages = windows.cut(ids, scored, (seed << 40) + (number << 20))
         if passages:
             found.append(Document(number, passages, sum(scored), _bytes(text, scored, lm.format)))
-            altered += lm.format.decode(ids) != (text.prompt or "") + text.answer
+            altered += not _kept(text, ids, given, lm.format)
     if not found:
         raise DataError(f"none of {number + 1} documents has a token to score; give text.")
     single = sum(document.tokens == 1 for document in found)
@@ -142,8 +144,27 @@ def shuffled(items: Iterable[_T], seed: int) -> Iterator[_T]:
         yield listed[int(index)]
 
 
-def _ids(text: Prompted, text_format: TextFormat) -> tuple[list[int], int]:
+def conversation_ids(text: Prompted, text_format: TextFormat, room: int) -> tuple[list[int], list[int]]:
+    """Ids of what stands before an answer of a conversation, and of the answer with its end.
+
+    The oldest turns are left out where there is no room for them; what is then too long stays so.
+    """
+    template, turns = ChatTemplate(text_format.tokenizer), (*text.turns, Message(ASSISTANT, text.answer))
+    return template.answered_within(turns, room) or template.answered(turns)
+
+
+def _kept(text: Prompted, ids: Sequence[int], given: int, text_format: TextFormat) -> bool:
+    """Whether the tokenizer keeps a text as it is."""
+    if text.turns:  # the template may trim an answer
+        return text_format.decode(ids[given:]).strip() == text.answer.strip()
+    return text_format.decode(ids) == (text.prompt or "") + text.answer
+
+
+def _ids(text: Prompted, text_format: TextFormat, context: int) -> tuple[list[int], int]:
     """Ids of a document, and how many of the first are given."""
+    if text.turns:
+        before, answer = conversation_ids(text, text_format, context)
+        return before + answer, len(before)
     if text.prompt is None:
         return text_format.document([text.answer])[0], int(text_format.begin_id is not None)
     start, rest = split_ids(text_format, text.prompt, text.answer)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -19,6 +20,8 @@ IGNORED = -100
 """Label of a token that is not scored, as transformers has it."""
 FILLERS = "fillers"
 """Key of a batch under which stands where rows were filled up behind the end of their texts."""
+GIVEN = "given"
+"""Key of a row under which stands how many of its first tokens are given, where it is an answer."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class CanvasCollator:
     fill_to: int = 0
     """Tokens up to which rows are filled, where the format has something to fill them with."""
 
-    def __call__(self, rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Tensor]:
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """`input_ids`, `attention_mask` and `labels` (ignored where not editable), each [batch, length].
 
         Where rows are filled up, `fillers` says where; a prefix never reaches that far.
@@ -46,10 +49,12 @@ class CanvasCollator:
         behind = [[place >= len(row) for place in range(len(to))] for row, to in zip(ids, whole, strict=True)]
         canvas = Canvas.from_rows(whole, behind, pad_id=self.format.pad_id)
         fillers = canvas.editable
-        learnt = {self.format.begin_id, self.format.end_id} if self.learn_end else set()
+        ends = {self.format.begin_id, self.format.end_id, self.format.turn_end_id}
+        learnt = ends if self.learn_end else set()
         kept = set(self.format.special_ids) - learnt
         special = torch.isin(canvas.tokens, torch.tensor(sorted(kept), dtype=torch.int64))
-        editable = canvas.valid & ~special & (canvas.positions >= self.prefix_length) | fillers
+        given = torch.tensor([[max(self.prefix_length, row.get(GIVEN, 0))] for row in rows])
+        editable = canvas.valid & ~special & (canvas.positions >= given) | fillers
         labels = canvas.tokens.masked_fill(~editable, IGNORED)
         batch = {"input_ids": canvas.tokens, "attention_mask": canvas.valid.long(), "labels": labels}
         return batch if self.format.filler_id is None else {**batch, FILLERS: fillers}

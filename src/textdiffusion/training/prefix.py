@@ -20,7 +20,7 @@ def check_dropout(recipe: TrainingRecipe) -> None:
     """Raise SettingsError if a share of the prefixes is to be hidden where there is none, or no noise."""
     if not recipe.prompt_dropout:
         return
-    if not recipe.prefix_length:
+    if not (recipe.prefix_length or recipe.chat):
         raise SettingsError(
             f"prompt_dropout {recipe.prompt_dropout} hides prefixes, and prefix_length is 0: noise strikes "
             "all of a row, so that hidden prompts are familiar anyway; leave it out, or give a prefix_length."

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ..checkpoint import Checkpoint, load_checkpoint, load_tokenizer
 from ..corruptions import Interpolating
 from ..data.clean import CleanedDocuments
+from ..data.conversations import Conversations
 from ..data.formats import Repeats
 from ..data.packing import ARRANGEMENTS, TokenRows
 from ..data.prepared import PreparedSplit, is_prepared, open_prepared
@@ -27,6 +28,7 @@ from ..fillers import add_filler
 from ..model_settings import ModelSettings
 from ..objectives import NextToken
 from ..tokens import TextFormat, ensure_filler, ensure_mask, name_mask
+from .answer_rows import AnswerRows, give_template
 from .collate import CanvasCollator
 from .frequencies import count_tokens
 from .network import adapt, new_network, set_up, tell_time
@@ -36,9 +38,9 @@ from .teacher import check_noise
 from .tokenizer import train_tokenizer
 
 _TOKENIZER_TEXTS = 20_000
-Source = Iterable[str] | PreparedSplit
-"""Documents, or rows of ids that lie on the disk already."""
-Table = TokenRows | ArrayRows
+Source = Iterable[str] | PreparedSplit | Conversations
+"""Documents, rows of ids that lie on the disk already, or conversations."""
+Table = TokenRows | ArrayRows | AnswerRows
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ def prepare(recipe: TrainingRecipe, resume_from: Path | None, console: Console) 
     """
     texts = _documents(recipe, "train")
     checkpoint = _checkpoint(recipe, resume_from, texts, console)
+    if recipe.chat:
+        give_template(checkpoint.tokenizer, recipe.chat_template)
     text_format = TextFormat.of(checkpoint.tokenizer, recipe.after_end)
     longest = denoiser_of(checkpoint.model).longest
     if longest is not None and recipe.length > longest:
@@ -75,11 +79,12 @@ def _documents(recipe: TrainingRecipe, split: str, source: str | None = None) ->
     place = recipe.data if source is None else source
     if is_prepared(place):
         return prepared_split(recipe, place, split)
+    repeats = Repeats(recipe.repeat_field, recipe.repeats, recipe.repeat_others)
+    trains = split == "train"
+    if recipe.chat:
+        return Conversations(place, split, repeats if trains else repeats.once())
     documents = read_documents(
-        place,
-        split=split,
-        text_field=recipe.text_field,
-        repeats=Repeats(recipe.repeat_field, recipe.repeats) if split == "train" else None,
+        place, split=split, text_field=recipe.text_field, repeats=repeats if trains else None
     )
     return CleanedDocuments(documents, recipe.clean)
 
@@ -149,7 +154,8 @@ def _tokenizer(recipe: TrainingRecipe, texts: Source, console: Console) -> PreTr
     if isinstance(texts, PreparedSplit):
         return load_tokenizer(str(texts.folder.tokenizer))
     console.print(f"training a tokenizer of {recipe.vocab_size} tokens", highlight=False)
-    sample = islice(iter(texts), _TOKENIZER_TEXTS)
+    spoken = texts.texts() if isinstance(texts, Conversations) else texts
+    sample = islice(iter(spoken), _TOKENIZER_TEXTS)
     return train_tokenizer(sample, recipe.vocab_size, longest=recipe.length)
 
 
@@ -158,7 +164,7 @@ def _rows(
 ) -> tuple[Dataset[dict[str, list[int]]], Dataset[dict[str, list[int]]]]:
     split = _validation_split(recipe)
     held_out: Dataset[dict[str, list[int]]]
-    if recipe.streaming and not isinstance(texts, PreparedSplit):
+    if recipe.streaming and not isinstance(texts, PreparedSplit | Conversations):
         if split is None:
             raise SettingsError("streaming needs a held-out split: give --validation-data.")
 
@@ -175,11 +181,11 @@ def _rows(
             return rows
 
         return EndlessRows(rows_of), _first(
-            _arranged(recipe, text_format, split), recipe.eval_rows, recipe.seed
+            _arranged(recipe, text_format, split, console), recipe.eval_rows, recipe.seed
         )
-    table = _arranged(recipe, text_format, texts)
+    table = _arranged(recipe, text_format, texts, console)
     if split is not None:
-        held_out = _first(_arranged(recipe, text_format, split), recipe.eval_rows, recipe.seed)
+        held_out = _first(_arranged(recipe, text_format, split, console), recipe.eval_rows, recipe.seed)
         train: Dataset[dict[str, list[int]]] = Subset(table, range(len(table)))  # type: ignore[arg-type]
     else:
         train, held_out = _divide(table, recipe)
@@ -187,7 +193,9 @@ def _rows(
     return train, held_out
 
 
-def _arranged(recipe: TrainingRecipe, text_format: TextFormat, texts: Source) -> Table:
+def _arranged(recipe: TrainingRecipe, text_format: TextFormat, texts: Source, console: Console) -> Table:
+    if isinstance(texts, Conversations):
+        return AnswerRows.build(texts, text_format, recipe.length, console)
     if isinstance(texts, PreparedSplit):
         return rows_of(texts, recipe.length, text_format)
     return TokenRows.build(

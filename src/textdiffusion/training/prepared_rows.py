@@ -7,7 +7,7 @@ from ..errors import IncompatibleError, SettingsError
 from ..tokens import TextFormat
 from .recipe import TrainingRecipe
 
-OF_TEXT = ("text_field", "repeat_field", "repeats", "clean")
+OF_TEXT = ("text_field", "repeat_field", "repeats", "repeat_others", "clean", "chat")
 """Keys of a recipe that say how text is read, which is done already."""
 
 

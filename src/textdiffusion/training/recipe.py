@@ -38,7 +38,9 @@ class TrainingRecipe:
     repeat_field: str | None = None
     """Field that names a document's group for `repeats`, e.g. source."""
     repeats: Mapping[str, float] = field(default_factory=dict)
-    """How often the documents of a group are read per epoch, e.g. {books: 0.5, stories: 4}; others once."""
+    """How often the documents of a group are read per epoch, e.g. {books: 0.5, stories: 4}."""
+    repeat_others: float = 1.0
+    """How often those of groups are read that `repeats` does not name; 0 leaves them out."""
     clean: tuple[str, ...] = ()
     """Steps that clean each document, in order, e.g. wikitext, nfc, poem-lines or slash-lines."""
     arrange: str = "blocks"
@@ -47,6 +49,10 @@ class TrainingRecipe:
     """Tokens per row."""
     streaming: bool = False
     """Read the data while training instead of before; needs `steps`."""
+    chat: bool = False
+    """Learn the answers of conversations (rows with `messages`), each given what was said before it."""
+    chat_template: str = ""
+    """File with the Jinja template of conversations; the tokenizer's, or plain lines, when left out."""
     shuffle_buffer: int = 1000
     """Rows among which a streamed data set is shuffled."""
 

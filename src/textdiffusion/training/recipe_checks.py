@@ -55,6 +55,7 @@ def check(recipe: Recipe) -> None:
     _check_names(recipe)
     _check_loss(recipe)
     _check_fillers(recipe)
+    _check_chat(recipe)
 
 
 def _check_numbers(recipe: Recipe) -> None:
@@ -66,7 +67,7 @@ def _check_numbers(recipe: Recipe) -> None:
         raise SettingsError(
             f"dropout {recipe.dropout} must be at least 0 and below 1; leave it out to keep the network's."
         )
-    for group, times in recipe.repeats.items():
+    for group, times in {**recipe.repeats, "others": recipe.repeat_others}.items():
         if not 0.0 <= times < math.inf:
             raise SettingsError(f"repeats of {group!r} is {times}; it must be 0 or more.")
     if not re.fullmatch(r"[1-9]\d*[KMG]B", recipe.shard_size):
@@ -170,7 +171,7 @@ def _check_fillers(recipe: Recipe) -> None:
         return
     FILLERS[recipe.after_end]
     texts = [source for source in (recipe.data, recipe.validation_data) if not is_prepared(source)]
-    if recipe.arrange not in ONE_DOCUMENT and any(texts):  # of what is prepared its kind decides
+    if recipe.arrange not in ONE_DOCUMENT and any(texts) and not recipe.chat:  # of arrays their kind decides
         raise SettingsError(
             f"after_end {recipe.after_end} fills rows of one document each, but arrange {recipe.arrange} "
             "makes packed rows of several; choose arrange truncated."
@@ -179,6 +180,26 @@ def _check_fillers(recipe: Recipe) -> None:
         raise SettingsError(
             f"after_end {recipe.after_end} stands behind an end that is learnt; keep learn_end on."
         )
+
+
+def _check_chat(recipe: Recipe) -> None:
+    """Refuse with conversations what is for whole texts."""
+    if not recipe.chat:
+        if recipe.chat_template:
+            raise SettingsError("chat_template is for a training on conversations: give chat too.")
+        return
+    for name in ("text_field", "clean", "arrange", "streaming", "prefix_length", "random_prefix"):
+        given = recipe.__dict__[name]
+        if given != getattr(type(recipe), name):
+            raise SettingsError(
+                f"{name} is {given!r}, but chat learns the answers of conversations, each given what stands "
+                f"before it; leave {name} out."
+            )
+    if not recipe.learn_end:
+        raise SettingsError("chat learns where answers end, or they would never be over; keep learn_end on.")
+    for source in (recipe.data, recipe.validation_data):
+        if is_prepared(source):
+            raise SettingsError(f"{source} holds token ids, but chat reads rows with messages; name these.")
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

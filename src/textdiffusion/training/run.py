@@ -283,6 +283,10 @@ def sample_text(prepared: Prepared, recipe: TrainingRecipe) -> str:
     device = prepared.checkpoint.model.device
     lm = DiffusionLM(prepared.checkpoint, name="training", device=device)
     with torch.autocast(device.type, enabled=False):
+        if recipe.chat and recipe.sample_prompt:
+            asked = [{"role": "user", "content": recipe.sample_prompt}]
+            length = min(SAMPLE_LENGTH, max(1, recipe.length // 2))
+            return f"{recipe.sample_prompt} -> {lm.chat(asked, length=length, seed=recipe.seed).text}"
         written = lm.generate(recipe.sample_prompt, length=sample_room(prepared, recipe), seed=recipe.seed)
     return recipe.sample_prompt + written.text
 

@@ -14,8 +14,7 @@ from ...generation import Decoding
 from ...language_model import DiffusionLM
 from ...lengths import EndReader
 from ...randomness import RowGenerator
-from ...tokens import TextFormat
-from ..documents import shuffled, split_ids
+from ..documents import conversation_ids, shuffled, split_ids
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def examples_of(
     for text in shuffled(texts, seed):
         if limit is not None and len(found) >= limit:
             break
-        example = _example(text, lm.format, given, seed + len(found))
+        example = _example(text, lm, given, seed + len(found))
         if example.rest and len(example.given) + example.needs <= lm.longest:
             found.append(example)
         else:
@@ -104,7 +103,11 @@ def examples_of(
     return found, left_out
 
 
-def _example(text: Prompted, text_format: TextFormat, given: int, seed: int) -> Example:
+def _example(text: Prompted, lm: DiffusionLM, given: int, seed: int) -> Example:
+    text_format = lm.format
+    if text.turns:
+        before, answer = conversation_ids(text, text_format, lm.longest)
+        return Example(tuple(before), tuple(answer[:-1]), seed)
     if text.prompt is None:
         ids = text_format.prompt(text.answer)
         place = given + (text_format.begin_id is not None)

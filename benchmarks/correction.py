@@ -15,13 +15,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import tyro
 from bounds import QUIET, tokenizer_of, train_to
 from halves import half
-from judged import Row, Writing, bound, entropy, human, judged, loaded, per_token
+from judged import Row, Writing, bound, entropy, human, judged, loaded, per_token, point
 from seeds import over_seeds
 from timing import machine
 
@@ -174,7 +174,11 @@ def main(
     if save is not None:
         write_whole(save, (text + "\n").encode())
         norm = drawn.Norm(people[0], entropy=people[1])
-        points = list(drawn_points(frontier))
+        points = [
+            point(f"{name}, {way}", steps, texts)
+            for (name, way), by_calls in frontier.items()
+            for steps, texts in by_calls.items()
+        ]
         drawn.save_frontier(save.with_name(FIGURE), points, norm, "nats per token before the judge")
 
 
@@ -275,29 +279,6 @@ def drafts_told(found: Mapping[tuple[str, str, float], Sequence[Sequence[Tried]]
             f"{fmean(row['calls'] for row in rows):.0f} |"
         )
     return "\n".join(lines)
-
-
-def drawn_points(
-    found: Mapping[tuple[str, str], Mapping[int, Sequence[Sequence[Row]]]],
-) -> Iterator[drawn.Point]:
-    """A point for each number of calls of each way, its bar two standard errors over the seeds long."""
-    for (name, way), by_calls in found.items():
-        for steps, texts in by_calls.items():
-            nats, rows = [per_token(each) for each in texts], [row for each in texts for row in each]
-            mean, error = fmean(nats), stdev(nats) / len(nats) ** 0.5 if len(nats) > 1 else None
-            ends = (None, None) if error is None else (mean - error, mean + error)
-            yield drawn.Point(
-                f"{name}, {way}",
-                f"{steps}",
-                fmean(row["calls"] for row in rows),
-                fmean(row["seconds"] for row in rows),
-                mean,
-                entropy(rows),
-                *ends,
-                line=f"{name}, {way}",
-                best_by_calls=True,
-                best_by_seconds=True,
-            )
 
 
 if __name__ == "__main__":

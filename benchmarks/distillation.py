@@ -11,14 +11,14 @@ python benchmarks/distillation.py --data STORIES --scorer JUDGE --save docs/resu
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
 import tyro
 from bounds import train_to
-from judged import Row, Writing, bound, entropy, human, judged, per_token
+from judged import Row, Writing, bound, entropy, human, judged, per_token, point
 from seeds import over_seeds
 from timing import machine
 
@@ -125,7 +125,11 @@ def main(
             ],
         }
         parts += [f"## {KINDS[kind].method}: {kind} noise", _bounds_told(bounds), table(found, calls)]
-        points += list(drawn_points(kind, found, calls))
+        points += [
+            point(f"{kind} {who}", steps, [of[steps] for of in by_seed.values()])
+            for who, by_seed in found.items()
+            for steps in calls
+        ]
     people = human(data, judge, model, size.writing)
     shown = " ".join(f"--size.{name.replace('_', '-')} {value}" for name, value in size.__dict__.items())
     command = (
@@ -236,30 +240,6 @@ def table(found: Mapping[str, Mapping[int, Mapping[int, Sequence[Row]]]], calls:
         cells += [over_seeds(less, 3), *(over_seeds(spread[who], 2) for who in (TEACHER, STUDENT))]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def drawn_points(
-    kind: str, found: Mapping[str, Mapping[int, Mapping[int, Sequence[Row]]]], calls: Sequence[int]
-) -> Iterator[drawn.Point]:
-    """A point for each number of calls of each model, its bar two standard errors over the seeds long."""
-    for who, by_seed in found.items():
-        for steps in calls:
-            rows = [row for of in by_seed.values() for row in of[steps]]
-            nats = [per_token(of[steps]) for of in by_seed.values()]
-            mean, error = fmean(nats), stdev(nats) / len(nats) ** 0.5 if len(nats) > 1 else None
-            ends = (None, None) if error is None else (mean - error, mean + error)
-            yield drawn.Point(
-                f"{kind} {who}",
-                f"{steps}",
-                fmean(row["calls"] for row in rows),
-                fmean(row["seconds"] for row in rows),
-                mean,
-                entropy(rows),
-                *ends,
-                line=f"{kind} {who}",
-                best_by_calls=True,
-                best_by_seconds=True,
-            )
 
 
 def _bounds_told(bounds: Mapping[str, Sequence[float]]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 import textdiffusion as td
@@ -17,6 +17,7 @@ from textdiffusion.evaluation.quality.study import desk_of, room_behind
 from textdiffusion.evaluation.quality.texts import behind_prompts, held_out
 from textdiffusion.evaluation.quality.writing import even_parts
 from textdiffusion.evaluation.variety import token_entropy
+from textdiffusion.views import frontier as drawn
 from textdiffusion.views.files import write_whole
 
 Row = dict[str, Any]
@@ -74,6 +75,25 @@ def human(data: str, judge: td.DiffusionLM, model: str, writing: Writing) -> tup
 def per_token(rows: Sequence[Row]) -> float:
     """Nats per token before the judge, over all texts."""
     return float(sum(row["nats"] for row in rows) / max(1.0, sum(row["tokens"] for row in rows)))
+
+
+def point(line: str, steps: int, texts: Sequence[Sequence[Row]]) -> drawn.Point:
+    """What all seeds wrote in so many steps; its bar is two standard errors over the seeds long."""
+    nats, rows = [per_token(each) for each in texts], [row for each in texts for row in each]
+    mean, error = fmean(nats), stdev(nats) / len(nats) ** 0.5 if len(nats) > 1 else None
+    ends = (None, None) if error is None else (mean - error, mean + error)
+    return drawn.Point(
+        line,
+        f"{steps}",
+        fmean(row["calls"] for row in rows),
+        fmean(row["seconds"] for row in rows),
+        mean,
+        entropy(rows),
+        *ends,
+        line=line,
+        best_by_calls=True,
+        best_by_seconds=True,
+    )
 
 
 def entropy(rows: Sequence[Row]) -> float:

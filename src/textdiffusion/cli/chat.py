@@ -11,7 +11,7 @@ from ..errors import SettingsError, TextDiffusionError
 from ..generation import Decoding
 from .chat_session import ChatSession, Quit
 from .entered import lines
-from .flags import Parser, build, own
+from .flags import Parser, build, rest
 from .model import ModelChoice
 from .order import add_decoding, settings_elsewhere
 from .quiet import quiet_libraries
@@ -49,8 +49,7 @@ def run(prog: str, argv: Sequence[str]) -> int:
     parser.add_fields(Talk)
     add_decoding(parser, argv)
     given = parser.read(argv, elsewhere=settings_elsewhere())
-    talk, mine = build(Talk, given), own(Talk, given)
-    options = {name: value for name, value in given.items() if name not in mine}
+    talk, options = build(Talk, given), rest(given, (Talk,))
     Decoding().changed(options).recipe()  # raises now what would be raised after loading
     quiet_libraries()
     notes, out = Console(stderr=True, highlight=False), Console(highlight=False)

@@ -22,7 +22,7 @@ from ..views.beside.terminal import replay
 from ..views.cells import one_line, visible
 from ..views.fonts import choose_files
 from .entered import entered
-from .flags import TEXT, Parser, build, own
+from .flags import TEXT, Parser, build, rest
 from .model import ModelChoice
 from .order import add_decoding, settings_elsewhere
 from .quiet import quiet_libraries
@@ -133,8 +133,7 @@ def run(prog: str, argv: Sequence[str]) -> int:
     add_decoding(parser, argv)
     given = parser.read(argv, elsewhere=settings_elsewhere())
     choice, contest = build(ModelChoice, given), build(Contest, given)
-    mine = {**own(ModelChoice, given), **own(Contest, given)}
-    options = {name: value for name, value in given.items() if name not in mine and name != TEXT}
+    options = rest(given, (ModelChoice, Contest))
     contest.check_sides(choice, options)
     prompt = entered(given.get(TEXT), "Prompt:")
     quiet_libraries()

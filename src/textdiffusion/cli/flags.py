@@ -121,6 +121,12 @@ def own(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name in names}
 
 
+def rest(given: Mapping[str, Any], classes: Collection[type]) -> dict[str, Any]:
+    """Those of the given values that are a field of none of the dataclasses, and no text."""
+    mine = {TEXT}.union(*(own(cls, given) for cls in classes))
+    return {name: value for name, value in given.items() if name not in mine}
+
+
 def build(cls: type[T], given: Mapping[str, Any]) -> T:
     """An object of the dataclass from what was given; the rest keeps its defaults."""
     return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in own(cls, given).items()})

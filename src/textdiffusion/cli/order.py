@@ -12,7 +12,7 @@ from ..samplers import SAMPLERS
 from ..settings import check_at_least_one
 from ..views import Drawing, saver_for
 from ..views.fonts import choose_files
-from .flags import TEXT, Parser, build, own
+from .flags import TEXT, Parser, build, own, rest
 from .model import ModelChoice
 
 
@@ -115,8 +115,7 @@ def read_order(
     """
     given = parser.read(argv, elsewhere=settings_elsewhere())
     mine = {name for cls in others for name in own(cls, given)} | {TEXT}
-    orders = own(Order, given)
-    options = {name: value for name, value in given.items() if name not in mine and name not in orders}
+    options = rest(given, (*others, Order))
     Decoding().changed(options).recipe()  # raises now what would be raised after loading
     return build(Order, given), options, {name: given[name] for name in mine if name in given}
 

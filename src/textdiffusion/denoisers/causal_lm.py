@@ -20,11 +20,10 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from ..attention import block_causal, combine
 from ..errors import IncompatibleError
 from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
-from ..soft_tokens import SoftTokens
 from .base import CachingDenoiser, Past, Seen, last_place
 from .compiled import uncompiled
 from .masked_lm import hidden_of, logits_of
-from .soft import softened
+from .soft import SoftReader
 from .time import time_embedding, told
 
 READING = "diffusion"
@@ -59,7 +58,7 @@ class Remembered(Past):
 
 
 @dataclass(frozen=True)
-class CausalLMDenoiser(CachingDenoiser):
+class CausalLMDenoiser(SoftReader, CachingDenoiser):
     """A view of a causal network, wrapped for distributed training or not."""
 
     model: nn.Module
@@ -134,18 +133,6 @@ class CausalLMDenoiser(CachingDenoiser):
         inputs = {**self._inputs(xt, 0, attend, positions), "use_cache": False}
         with told(self.network, t):
             return hidden_of(self.network, inputs, where, self.shift)
-
-    def soft(
-        self,
-        xt: SoftTokens,
-        t: Times,
-        *,
-        attend: Attend | None = None,
-        positions: Positions | None = None,
-        where: Where | None = None,
-    ) -> Logits:
-        with softened(self.network, xt):
-            return self(xt.largest, t, attend=attend, positions=positions, where=where)
 
     @property
     def uses_time(self) -> bool:

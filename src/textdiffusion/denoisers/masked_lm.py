@@ -14,14 +14,13 @@ from transformers import PreTrainedModel
 
 from ..errors import IncompatibleError
 from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
-from ..soft_tokens import SoftTokens
-from .base import Denoiser, before
-from .soft import softened
+from .base import before
+from .soft import SoftReader
 from .time import time_embedding, told
 
 
 @dataclass(frozen=True)
-class MaskedLMDenoiser(Denoiser):
+class MaskedLMDenoiser(SoftReader):
     """A view of a network, wrapped for distributed training or not."""
 
     model: nn.Module
@@ -67,18 +66,6 @@ class MaskedLMDenoiser(Denoiser):
     ) -> Float[Tensor, "asked width"]:
         with told(self.network, t):
             return hidden_of(self.network, self._inputs(xt, attend, positions), where, self.shift)
-
-    def soft(
-        self,
-        xt: SoftTokens,
-        t: Times,
-        *,
-        attend: Attend | None = None,
-        positions: Positions | None = None,
-        where: Where | None = None,
-    ) -> Logits:
-        with softened(self.network, xt):
-            return self(xt.largest, t, attend=attend, positions=positions, where=where)
 
     @property
     def uses_time(self) -> bool:

@@ -9,16 +9,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
-from ..soft_tokens import SoftTokens
 from .base import CachingDenoiser, Past, Seen, last_place
 from .compiled import uncompiled
 from .masked_lm import hidden_of, logits_of
-from .soft import softened
+from .soft import SoftReader
 from .transformer import DiffusionTransformerForMaskedLM, KeyValues
 
 
 @dataclass(frozen=True)
-class OwnDenoiser(CachingDenoiser):
+class OwnDenoiser(SoftReader, CachingDenoiser):
     """A view of a `DiffusionTransformerForMaskedLM`."""
 
     model: nn.Module
@@ -54,18 +53,6 @@ class OwnDenoiser(CachingDenoiser):
         where: Where,
     ) -> Float[Tensor, "asked width"]:
         return hidden_of(self.network, self._inputs(xt, t, attend, positions), where, self.shift)
-
-    def soft(
-        self,
-        xt: SoftTokens,
-        t: Times,
-        *,
-        attend: Attend | None = None,
-        positions: Positions | None = None,
-        where: Where | None = None,
-    ) -> Logits:
-        with softened(self.network, xt):
-            return self(xt.largest, t, attend=attend, positions=positions, where=where)
 
     @property
     def uses_time(self) -> bool:

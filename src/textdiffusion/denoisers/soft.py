@@ -8,7 +8,27 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import IncompatibleError
+from ..shapes import Attend, Logits, Positions, Times, Where
 from ..soft_tokens import SoftTokens
+from .base import Denoiser
+
+
+class SoftReader(Denoiser):
+    """A denoiser whose network looks its tokens up in a table, so that it can be given several at once."""
+
+    network: PreTrainedModel
+
+    def soft(
+        self,
+        xt: SoftTokens,
+        t: Times,
+        *,
+        attend: Attend | None = None,
+        positions: Positions | None = None,
+        where: Where | None = None,
+    ) -> Logits:
+        with softened(self.network, xt):
+            return self(xt.largest, t, attend=attend, positions=positions, where=where)
 
 
 @contextmanager

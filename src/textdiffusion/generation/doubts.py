@@ -132,6 +132,5 @@ class _Reader:
             logits = self.denoiser(xt, now, attend=draft.attend, positions=draft.positions, where=asked)
             clean = noise.clean_logits(logits)
             clean[:, [id for id in self.banned if id < clean.shape[-1]]] = -torch.inf
-            log_p = clean.double().log_softmax(-1)
-        self.calls += 1
-        return log_p.clone()
+            self.calls += 1
+            return clean.double().log_softmax(-1)

@@ -14,7 +14,7 @@ from ...evaluation.revision import DAMAGES, restored, revise_damaged
 from ...generation import Decoding
 from ...language_model import DiffusionLM
 from ...settings import check_at_least_one
-from ..flags import IN_A_ROW, Parser, build, own
+from ..flags import IN_A_ROW, Parser, build, rest
 from ..model import ModelChoice
 from ..order import add_decoding, settings_elsewhere
 from ..quiet import quiet_libraries
@@ -69,8 +69,7 @@ def run(prog: str, argv: Sequence[str]) -> int:
         parser.add_fields(cls)
     add_decoding(parser, argv)
     given = parser.read(argv, elsewhere=settings_elsewhere())
-    mine = {name for cls in _OWN for name in own(cls, given)}
-    options = {name: value for name, value in given.items() if name not in mine}
+    options = rest(given, _OWN)
     Decoding().changed(options).recipe()  # raises now what would be raised after loading
     measured, source, asked = build(ModelChoice, given), build(Source, given), build(Asked, given)
     revising = build(Revising, given)

@@ -1,0 +1,140 @@
+"""What requests ask the network: about whole texts, which others may join, or by themselves."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..denoisers import Denoiser
+from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
+
+
+@dataclass(frozen=True)
+class Apart:
+    """A question that no other can join: what is read by a memory, soft tokens, hidden states."""
+
+    call: Callable[[], Any]
+    tokens: int
+    """Tokens that it reads."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """A call of a denoiser about whole texts."""
+
+    xt: Tokens
+    t: Times
+    attend: Where | None
+    positions: Positions
+    where: Where | None
+
+    @classmethod
+    def of(
+        cls, xt: Tokens, t: Times, attend: Where | None, positions: Positions | None, where: Where | None
+    ) -> "Look":
+        """With positions that are counted, where none are given."""
+        if positions is None:
+            positions = torch.arange(xt.shape[1], device=xt.device).expand_as(xt)
+        return cls(xt, t, attend, positions, where)
+
+    @property
+    def rows(self) -> int:
+        """Texts."""
+        return self.xt.shape[0]
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.xt.shape[1]
+
+    @property
+    def seen(self) -> Where:
+        """The keys that may be seen."""
+        return torch.ones_like(self.xt, dtype=torch.bool) if self.attend is None else self.attend
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of text."""
+        return self.xt.numel() if self.attend is None else int(self.attend.sum())
+
+    def is_like(self, other: "Look") -> bool:
+        """Whether both speak of time and of places in the same form."""
+        times = (self.t.shape[1] == 1) == (other.t.shape[1] == 1)
+        return times and (self.where is None) == (other.where is None)
+
+    def answer(self, denoiser: Denoiser) -> Logits:
+        """What the denoiser says of it."""
+        return denoiser(self.xt, self.t, attend=self.attend, positions=self.positions, where=self.where)
+
+    def padded(self, width: int, pad_id: int) -> "Look":
+        """The same texts with padding on the right up to `width`."""
+        if width == self.width:
+            return self
+        return Look(
+            _wider(self.xt, width, pad_id),
+            self.t if self.t.shape[1] == 1 else _wider(self.t, width, 0.0),
+            _wider(self.seen, width, False),
+            _wider(self.positions, width, 0),
+            None if self.where is None else _wider(self.where, width, False),
+        )
+
+    def some(self, begin: int, end: int) -> "Look":
+        """The texts from `begin` to before `end`."""
+        if begin == 0 and end >= self.rows:
+            return self
+        here = slice(begin, end)
+        attend = None if self.attend is None else self.attend[here]
+        where = None if self.where is None else self.where[here]
+        return Look(self.xt[here], self.t[here], attend, self.positions[here], where)
+
+    def parts(self, rows: int) -> "list[Look]":
+        """The texts in parts of so many."""
+        return [self.some(begin, begin + rows) for begin in range(0, self.rows, rows)]
+
+    def everywhere(self, rows: int) -> "Look":
+        """So many texts, the last one repeated, each asked about all over, and always with a mask."""
+        place = torch.arange(rows, device=self.xt.device).clamp(max=self.rows - 1)
+        return Look(self.xt[place], self.t[place], self.seen[place], self.positions[place], None)
+
+
+Question = Apart | Look
+
+
+def joined(looks: Sequence[Look], width: int, pad_id: int) -> "Look":
+    """All texts of these as one question; one mask for all is left out where there is no padding at all."""
+    wide = [look.padded(width, pad_id) for look in looks]
+    if len(wide) == 1:
+        return wide[0]
+    unmasked = all(look.attend is None for look in wide)
+    return Look(
+        torch.cat([look.xt for look in wide]),
+        torch.cat([look.t for look in wide]),
+        None if unmasked else torch.cat([look.seen for look in wide]),
+        torch.cat([look.positions for look in wide]),
+        None if wide[0].where is None else torch.cat([_asked(look.where) for look in wide]),
+    )
+
+
+def parted(logits: Logits, looks: Sequence[Look]) -> list[Logits]:
+    """What was said of each of the questions that were `joined`."""
+    if looks[0].where is None:
+        by_question = logits.split([look.rows for look in looks])
+        return [said[:, : look.width] for said, look in zip(by_question, looks, strict=True)]
+    return list(logits.split([int(_asked(look.where).sum()) for look in looks]))
+
+
+def is_alone(attend: Attend | None) -> bool:
+    """Whether a mask says query by query who sees whom, which padding cannot be added to."""
+    return attend is not None and attend.ndim == 3
+
+
+def _asked(where: Where | None) -> Where:
+    assert where is not None
+    return where
+
+
+def _wider(part: Tensor, width: int, fill: float | int | bool) -> Tensor:
+    return F.pad(part, (0, width - part.shape[1]), value=fill)

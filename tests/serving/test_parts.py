@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textdiffusion.denoisers import FunctionDenoiser
+from textdiffusion.denoisers.own import OwnDenoiser
 from textdiffusion.errors import SettingsError
 from textdiffusion.serving import Limits
 from textdiffusion.serving.fibre import Fibre, Left
 from textdiffusion.serving.merging import Fixed, Padded, Reader
 from textdiffusion.serving.metrics import spread
 from textdiffusion.serving.questions import Look, joined, parted
+from textdiffusion.serving.resuming import Resumption
 
 from .toy import language_model
 
@@ -105,6 +107,40 @@ def test_passes_of_fixed_shape_have_it() -> None:
     assert not rule.takes(reader, [look(1, 5)], look(1, 9), 1000), "another bucket"
     assert not rule.takes(reader, [look(3, 5)], look(2, 5), 1000), "too many rows"
     assert rule.takes(reader, [look(2, 5)], look(2, 8), 1000)
+
+
+@pytest.mark.parametrize("block_size", [4, None])
+def test_pasts_of_unequal_length_share_a_pass(block_size: int | None) -> None:
+    denoiser = language_model(block_size=block_size).denoiser
+    assert isinstance(denoiser, OwnDenoiser)
+    draws, alone, crowd = torch.Generator().manual_seed(1), [], []
+    for rows, start, new in [(1, 4, 4), (2, 8, 4), (1, 0, 8), (2, 12, 3)]:
+        ids = torch.randint(5, 200, (rows, start + new), generator=draws)
+        t, seen = torch.zeros(rows, 1), torch.ones(rows, start + new, dtype=torch.bool)
+        seen[-1, -1] = False
+        positions = torch.arange(start + new).expand(rows, -1)
+        where = (ids[:, start:] % 2 == 0) & seen[:, start:]
+        for kept in (alone, crowd):
+            past = denoiser.past(rows, start + new)
+            if start:
+                denoiser.resume(
+                    past, ids[:, :start], t, attend=seen[:, :start], positions=positions[:, :start]
+                )
+            kept.append(
+                Resumption(past.at(start), ids[:, start:], t, seen, positions[:, start:], where, block_size)
+            )
+    expected = [one.answer(denoiser) for one in alone]
+    found = crowd[0].together(crowd[1:], denoiser, rows=100, width=16, pad_id=0)
+    assert found.passes == 1
+    split = alone[0].together(alone[1:], denoiser, rows=2, width=16, pad_id=0)
+    assert split.passes == 4
+    for one, other, said, again, right in zip(
+        alone, crowd, found.logits, split.logits, expected, strict=True
+    ):
+        assert torch.allclose(said, right, atol=1e-4)
+        assert torch.equal(again, right)
+        assert torch.allclose(one.past.keys, other.past.keys, atol=1e-4)
+        assert torch.allclose(one.past.values, other.past.values, atol=1e-4)
 
 
 def test_percentiles_by_hand() -> None:

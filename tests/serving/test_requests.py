@@ -150,9 +150,9 @@ class Failing(View):
 
 
 def test_an_error_of_the_network_is_for_whom_it_concerns(lm: DiffusionLM) -> None:
-    bad = lm.format.prompt("the dog")[-1]
+    bad, given = lm.format.prompt("the dog")[-1], len(lm.format.prompt("the cat"))
     lm.denoiser = Failing(
-        lm.denoiser, RuntimeError("device says no"), lambda xt: bool((xt[:, :4] == bad).any())
+        lm.denoiser, RuntimeError("device says no"), lambda xt: bool((xt[:, :given] == bad).any())
     )
     asked = [task(lm, "the dog"), task(PLAIN, "the cat"), task(PLAIN, "the cat", seed=1)]
     with Engine(lm) as engine:
@@ -178,9 +178,9 @@ def test_passes_shrink_until_the_memory_holds_them(lm: DiffusionLM, caplog: pyte
 
 def test_a_deadline_ends_a_request(lm: DiffusionLM, door: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("textdiffusion.serving.request.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("textdiffusion.serving.request.monotonic", lambda: now[0])
     with Engine(lm, Limits(running=1, seconds=50.0)) as engine:
-        runs, queued = (engine.submit(task(lm, seed=seed)) for seed in (0, 1))
+        runs, queued = (engine.submit(task(lm, seed=seed, sampler="first-hitting")) for seed in (0, 1))
         hurried = engine.submit(task(lm), seconds=5.0)
         door.wait()
         now[0] = 110.0

@@ -1,7 +1,6 @@
 """The requests that are written at this moment, and the passes that they share; knows no threads."""
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn, TypeVar
@@ -12,9 +11,9 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from ..errors import Cancelled
 from ..language_model import DiffusionLM
 from .limits import Limits
-from .merging import Answered, Merging, Reader
+from .merging import Merging, Reader
 from .metrics import Counters
-from .questions import Apart, Look
+from .questions import Answers, Apart, Joinable
 from .request import Request
 
 logger = logging.getLogger(__name__)
@@ -45,7 +44,7 @@ class Crowd:
 
     def join(self, request: Request) -> None:
         """Begin a request."""
-        self.counters.waits.append(time.monotonic() - request.arrived)
+        self.counters.waits.append(request.age)
         self.running.append(request)
         request.begin(self.lm)
         self._note(request)
@@ -73,24 +72,24 @@ class Crowd:
         """The request that has waited longest, and those that its pass takes, the nearest in width first."""
         oldest = min(self.running, key=lambda request: request.asked)
         first = oldest.question
-        if not isinstance(first, Look):
+        if not isinstance(first, Joinable):
             return [oldest]
-        chosen, looks = [oldest], [first]
+        chosen, questions = [oldest], [first]
         for other in sorted(self.running, key=lambda request: _distance(request, first)):
             more = other.question
-            if other is oldest or not isinstance(more, Look) or not first.is_like(more):
+            if other is oldest or not isinstance(more, Joinable) or first.form != more.form:
                 continue
-            if self.merging.takes(self.reader, looks, more, self.budget):
-                chosen, looks = [*chosen, other], [*looks, more]
+            if self.merging.takes(self.reader, questions, more, self.budget):
+                chosen, questions = [*chosen, other], [*questions, more]
         return chosen
 
     def _replies(self, chosen: Sequence[Request]) -> Sequence[Reply]:
         """What each is told; after an error each asks by itself, so that one's fault is not the others'."""
-        looks = [request.question for request in chosen if isinstance(request.question, Look)]
+        asked = [request.question for request in chosen if isinstance(request.question, Joinable)]
         try:
-            if not looks:
+            if not asked:
                 return [partial(_said, self._apart(chosen[0].question))]
-            return [partial(_said, logits) for logits in self._read(looks).logits]
+            return [partial(_said, logits) for logits in self._read(asked).logits]
         except Exception as error:  # the network's, for whom it concerns
             failed = error
         if len(chosen) == 1:
@@ -98,13 +97,13 @@ class Crowd:
         logger.warning("a pass for %d requests failed (%s); each is asked by itself", len(chosen), failed)
         return [reply for request in chosen for reply in self._replies([request])]
 
-    def _read(self, looks: Sequence[Look]) -> Answered:
+    def _read(self, asked: Sequence[Joinable]) -> Answers:
         """The answers, in smaller passes from now on where the memory does not hold them."""
         while True:
-            rows, width = self.merging.shape(self.reader, looks, self.budget)
+            rows, width = self.merging.shape(self.reader, asked, self.budget)
             try:
                 with torch.inference_mode():
-                    found = self.merging.answers(self.reader, looks, self.budget)
+                    found = self.merging.answers(self.reader, asked, self.budget)
                 break
             except RuntimeError as error:
                 if not _is_memory(error) or rows == 1:
@@ -113,8 +112,8 @@ class Crowd:
             self.budget = width * (rows // 2)
             clear_device_cache(garbage_collection=True)
             logger.warning("out of memory: passes have at most %d tokens from now on", self.budget)
-        read = sum(look.tokens for look in looks)
-        self._count(found.passes, read, found.columns - read, len(looks) if len(looks) > 1 else 0)
+        read = sum(one.tokens for one in asked)
+        self._count(found.passes, read, found.columns - read, len(asked) if len(asked) > 1 else 0)
         return found
 
     def _apart(self, question: Any) -> Any:
@@ -147,13 +146,13 @@ class Crowd:
             counters.failed += 1
         else:
             counters.finished += 1
-            counters.times.append(time.monotonic() - request.arrived)
+            counters.times.append(request.age)
         request.handle.settle(outcome)
 
 
-def _distance(request: Request, first: Look) -> tuple[int, int]:
-    width = request.question.width if isinstance(request.question, Look) else 0
-    return abs(width - first.width), request.asked
+def _distance(request: Request, first: Joinable) -> tuple[int, int]:
+    columns = request.question.columns if isinstance(request.question, Joinable) else 0
+    return abs(columns - first.columns), request.asked
 
 
 def _is_memory(error: RuntimeError) -> bool:

@@ -4,23 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from ..denoisers import Denoiser
 from ..registry import Registry
-from ..shapes import Logits
-from .questions import Look, joined, parted
-
-
-@dataclass(frozen=True)
-class Answered:
-    """What a pass has said, and what it read."""
-
-    logits: Sequence[Logits]
-    """For each question."""
-    columns: int
-    """Tokens that were read, padding included."""
-    passes: int
+from .questions import Answers, Joinable, Look, joined, stacked
 
 
 @dataclass(frozen=True)
@@ -42,18 +28,18 @@ class Reader:
 
 
 class Merging(ABC):
-    """A rule for passes; `budget` is how many tokens, padding included, a pass may read."""
+    """A rule for passes; `budget` is how many tokens, padding included, a pass may hold."""
 
     @abstractmethod
-    def takes(self, reader: Reader, chosen: Sequence[Look], more: Look, budget: int) -> bool:
-        """Whether one more question may share the pass of those that are chosen."""
+    def takes(self, reader: Reader, chosen: Sequence[Joinable], more: Joinable, budget: int) -> bool:
+        """Whether one more question, of the same form, may share the pass of those that are chosen."""
 
     @abstractmethod
-    def shape(self, reader: Reader, looks: Sequence[Look], budget: int) -> tuple[int, int]:
+    def shape(self, reader: Reader, questions: Sequence[Joinable], budget: int) -> tuple[int, int]:
         """Texts and columns of the largest pass that answers these."""
 
     @abstractmethod
-    def answers(self, reader: Reader, looks: Sequence[Look], budget: int) -> Answered:
+    def answers(self, reader: Reader, questions: Sequence[Joinable], budget: int) -> Answers:
         """What the network says to these, in several passes if a text more would break the budget."""
 
 
@@ -69,22 +55,21 @@ class Padded(Merging):
     padding: float = 0.25
     """Largest share of a pass that texts shorter than the longest may waste, what buckets add left out."""
 
-    def takes(self, reader: Reader, chosen: Sequence[Look], more: Look, budget: int) -> bool:
-        looks = [*chosen, more]
-        widths = [reader.bucket(look.width) for look in looks]
-        whole = max(widths) * sum(look.rows for look in looks)
-        used = sum(width * look.rows for width, look in zip(widths, looks, strict=True))
+    def takes(self, reader: Reader, chosen: Sequence[Joinable], more: Joinable, budget: int) -> bool:
+        questions = [*chosen, more]
+        widths = [reader.bucket(one.columns) for one in questions]
+        whole = max(widths) * sum(one.rows for one in questions)
+        used = sum(width * one.rows for width, one in zip(widths, questions, strict=True))
         return whole <= budget and whole - used <= self.padding * whole
 
-    def shape(self, reader: Reader, looks: Sequence[Look], budget: int) -> tuple[int, int]:
-        width = reader.bucket(max(look.width for look in looks))
-        return max(1, min(sum(look.rows for look in looks), budget // width)), width
+    def shape(self, reader: Reader, questions: Sequence[Joinable], budget: int) -> tuple[int, int]:
+        width = reader.bucket(max(one.columns for one in questions))
+        return max(1, min(sum(one.rows for one in questions), budget // width)), width
 
-    def answers(self, reader: Reader, looks: Sequence[Look], budget: int) -> Answered:
-        rows, width = self.shape(reader, looks, budget)
-        whole = joined(looks, width, reader.pad_id)
-        found = [part.answer(reader.denoiser) for part in whole.parts(rows)]
-        return Answered(parted(_cat(found), looks), whole.rows * width, len(found))
+    def answers(self, reader: Reader, questions: Sequence[Joinable], budget: int) -> Answers:
+        rows, width = self.shape(reader, questions, budget)
+        first, *others = questions
+        return first.together(others, reader.denoiser, rows=rows, width=width, pad_id=reader.pad_id)
 
 
 @dataclass(frozen=True)
@@ -93,50 +78,57 @@ class Fixed(Merging):
 
     What is missing is filled with copies. A text's arithmetic then hangs on its own length alone, as long as
     the memory suffices; it costs idle rows when few requests are there, and a vocabulary head everywhere.
+    What is read with a memory is asked alone.
     """
 
     rows: int = 8
     """Texts in a pass; fewer where the budget does not allow as many."""
 
-    def takes(self, reader: Reader, chosen: Sequence[Look], more: Look, budget: int) -> bool:
+    def takes(self, reader: Reader, chosen: Sequence[Joinable], more: Joinable, budget: int) -> bool:
         rows, width = self.shape(reader, chosen, budget)
-        return reader.bucket(more.width) == width and sum(look.rows for look in chosen) + more.rows <= rows
+        fits = sum(one.rows for one in chosen) + more.rows <= rows
+        return isinstance(more, Look) and reader.bucket(more.columns) == width and fits
 
-    def shape(self, reader: Reader, looks: Sequence[Look], budget: int) -> tuple[int, int]:
-        width = reader.bucket(looks[0].width)
+    def shape(self, reader: Reader, questions: Sequence[Joinable], budget: int) -> tuple[int, int]:
+        width = reader.bucket(questions[0].columns)
         return max(1, min(self.rows, budget // width)), width
 
-    def answers(self, reader: Reader, looks: Sequence[Look], budget: int) -> Answered:
+    def answers(self, reader: Reader, questions: Sequence[Joinable], budget: int) -> Answers:
+        looks = [one for one in questions if isinstance(one, Look)]
+        if not looks:
+            return _by_itself(reader, questions[0])
         rows, width = self.shape(reader, looks, budget)
         parts = joined(looks, width, reader.pad_id).parts(rows)
-        found = _cat([part.everywhere(rows).answer(reader.denoiser)[: part.rows] for part in parts])
+        found = stacked([part.everywhere(rows).answer(reader.denoiser)[: part.rows] for part in parts])
         rows_of = zip(found.split([look.rows for look in looks]), looks, strict=True)
-        own = [(said[:, : look.width], look.where) for said, look in rows_of]
+        own = [(said[:, : look.columns], look.where) for said, look in rows_of]
         logits = [said if where is None else said[where] for said, where in own]
-        return Answered(logits, len(parts) * rows * width, len(parts))
+        return Answers(logits, len(parts) * rows * width, len(parts))
 
 
 @dataclass(frozen=True)
 class Alone(Merging):
     """No pass is shared: each question is asked as `DiffusionLM` would ask it, to the last bit."""
 
-    def takes(self, reader: Reader, chosen: Sequence[Look], more: Look, budget: int) -> bool:
+    def takes(self, reader: Reader, chosen: Sequence[Joinable], more: Joinable, budget: int) -> bool:
         return False
 
-    def shape(self, reader: Reader, looks: Sequence[Look], budget: int) -> tuple[int, int]:
-        (look,) = looks
-        return max(1, min(look.rows, budget // look.width)), look.width
+    def shape(self, reader: Reader, questions: Sequence[Joinable], budget: int) -> tuple[int, int]:
+        (one,) = questions
+        return max(1, min(one.rows, budget // one.columns)), one.columns
 
-    def answers(self, reader: Reader, looks: Sequence[Look], budget: int) -> Answered:
-        (look,) = looks
-        rows, _ = self.shape(reader, looks, budget)
-        found = [part.answer(reader.denoiser) for part in look.parts(rows)]
-        return Answered([_cat(found)], look.xt.numel(), len(found))
+    def answers(self, reader: Reader, questions: Sequence[Joinable], budget: int) -> Answers:
+        (one,) = questions
+        rows, _ = self.shape(reader, questions, budget)
+        if not isinstance(one, Look):
+            return _by_itself(reader, one)
+        found = [part.answer(reader.denoiser) for part in one.parts(rows)]
+        return Answers([stacked(found)], one.xt.numel(), len(found))
 
 
 MERGINGS: Registry[Merging] = Registry("merging", {"padded": Padded(), "fixed": Fixed(), "alone": Alone()})
 """The first is the fastest; by the others a text never hangs on who else is there."""
 
 
-def _cat(parts: Sequence[Logits]) -> Logits:
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+def _by_itself(reader: Reader, question: Joinable) -> Answers:
+    return Answers([question.answer(reader.denoiser)], question.tokens, 1)

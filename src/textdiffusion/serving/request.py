@@ -1,8 +1,8 @@
 """A request as the engine sees it: an ordinary generation in a fibre, and the question at which it stands."""
 
-import time
 from collections.abc import Callable
 from copy import copy
+from time import monotonic
 from typing import Any
 
 from ..errors import Cancelled, DeadlinePassed
@@ -32,11 +32,16 @@ class Request:
         self.order, self.handle, self.limits, self.number = order, handle, limits, number
         self.size: int | None = limits.check(order) if isinstance(order, Task) else None
         self.seconds = seconds
-        self.arrived = time.monotonic()
+        self._arrived = monotonic()
         self.question: Question | None = None
         self.asked = 0
         self.outcome: Outcome | None = None
         self._fibre: Fibre[Question, Any] | None = None
+
+    @property
+    def age(self) -> float:
+        """Seconds since it came."""
+        return monotonic() - self._arrived
 
     def room(self, otherwise: int) -> int:
         """Tokens to reckon with; `otherwise` while there is no task yet."""
@@ -46,7 +51,7 @@ class Request:
         """Why it is not to go on, if there is a reason."""
         if self.handle.gone:
             return Cancelled("the request was cancelled before its text was done.")
-        if self.seconds is not None and time.monotonic() - self.arrived > self.seconds:
+        if self.seconds is not None and self.age > self.seconds:
             return DeadlinePassed(f"the text was not done after {self.seconds:g} seconds; ask for less.")
         return None
 

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from ..denoisers import CachingDenoiser, CanvasDenoiser, Denoiser
 from ..denoisers.base import Encoded, Past, Seen
+from ..denoisers.transformer import KeyValues
 from ..denoisers.view import View
 from ..shapes import Attend, Logits, Positions, Times, Tokens, Where
 from ..soft_tokens import SoftTokens
 from .questions import Apart, Look, Question, is_alone
+from .resuming import Resumption
 
 Ask = Callable[[Question], Any]
 
@@ -84,8 +86,14 @@ class SharedCaching(Shared, CachingDenoiser):
         positions: Positions | None = None,
         where: Where | None = None,
     ) -> Logits:
-        call = partial(self._caching.resume, past, xt, t, attend=attend, positions=positions, where=where)
-        said: Logits = self.ask(Apart(call, xt.numel()))
+        stop = xt.shape[1] + (past.start if isinstance(past, KeyValues) else 0)
+        plain = positions is not None and where is not None and len(xt) > 0 and not is_alone(attend)
+        if plain and isinstance(past, KeyValues) and past.reads <= stop:
+            size = self.denoiser.block_size
+            said: Logits = self.ask(Resumption(past, xt, t, attend, positions, where, size))
+        else:
+            call = partial(self._caching.resume, past, xt, t, attend=attend, positions=positions, where=where)
+            said = self.ask(Apart(call, xt.numel()))
         return said
 
     def follow(

@@ -100,18 +100,21 @@ def test_finished_blocks_keep_their_exact_cache(merging: str) -> None:
     assert (engine.metrics().shared > 0) is (merging == "padded")
 
 
+TIMES = language_model(block_size=4, noise="uniform")
+
+
 @pytest.mark.parametrize(
-    ("lm", "samplers"),
+    ("lm", "samplers", "options"),
     [
-        (language_model(noise="uniform"), ["posterior", "greedy-tail", "psi", "entropy-renoise"]),
-        (language_model(block_size=4, noise="uniform"), ["posterior", "psi"]),
-        (language_model(shift=True), ["ancestral", "confidence"]),
-        (language_model(block_size=1, shift=True), ["autoregressive", "autoregressive"]),
+        (language_model(noise="uniform"), ["posterior", "greedy-tail", "psi", "entropy-renoise"], {}),
+        (TIMES, ["posterior", "psi"], {}),
+        (TIMES, ["posterior", "greedy-tail"], {"cache": "none"}),
+        (language_model(shift=True), ["ancestral", "confidence"], {}),
+        (language_model(block_size=1, shift=True), ["autoregressive", "autoregressive"], {}),
     ],
-    ids=["uniform noise, told the time", "times for each token", "one ahead", "next token"],
+    ids=["uniform noise, told the time", "a time for each token", "without cache", "one ahead", "next token"],
 )
-def test_other_networks(lm: DiffusionLM, samplers: list[str]) -> None:
-    options = {"steps": 4} if samplers[0] != "autoregressive" else {}
+def test_other_networks(lm: DiffusionLM, samplers: list[str], options: dict[str, str]) -> None:
     asked = [
         task(lm, PROMPTS[1 + n % 2], 5 + 2 * n, seed=n, sampler=name, **options)
         for n, name in enumerate(samplers)

@@ -86,9 +86,9 @@ class SharedCaching(Shared, CachingDenoiser):
         positions: Positions | None = None,
         where: Where | None = None,
     ) -> Logits:
-        stop = xt.shape[1] + (past.start if isinstance(past, KeyValues) else 0)
-        plain = positions is not None and where is not None and len(xt) > 0 and not is_alone(attend)
-        if plain and isinstance(past, KeyValues) and past.reads <= stop:
+        given = positions is not None and where is not None and len(xt) > 0 and not is_alone(attend)
+        if given and isinstance(past, KeyValues) and past.reads <= past.start + xt.shape[1]:
+            assert positions is not None and where is not None
             size = self.denoiser.block_size
             said: Logits = self.ask(Resumption(past, xt, t, attend, positions, where, size))
         else:

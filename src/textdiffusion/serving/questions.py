@@ -60,7 +60,7 @@ class Joinable(ABC):
 class Answers:
     """What passes have said, and what they read."""
 
-    logits: Sequence[Logits]
+    logits: Sequence[Tensor]
     """For each question."""
     columns: int
     """Tokens that were read, padding included."""
@@ -167,7 +167,7 @@ def joined(looks: Sequence[Look], width: int, pad_id: int) -> Look:
     )
 
 
-def parted(logits: Logits, looks: Sequence[Look]) -> list[Logits]:
+def parted(logits: Logits, looks: Sequence[Look]) -> list[Tensor]:
     """What was said of each of the questions that were `joined`."""
     if looks[0].where is None:
         by_question = logits.split([look.rows for look in looks])
@@ -186,7 +186,7 @@ def asked(where: Where | None) -> Where:
     return where
 
 
-def stacked(parts: Sequence[Logits]) -> Logits:
+def stacked(parts: Sequence[Tensor]) -> Tensor:
     """One below the other."""
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 

@@ -110,6 +110,7 @@ def test_passes_of_fixed_shape_have_it() -> None:
 
 
 @pytest.mark.parametrize("block_size", [4, None])
+@torch.inference_mode()
 def test_pasts_of_unequal_length_share_a_pass(block_size: int | None) -> None:
     denoiser = language_model(block_size=block_size).denoiser
     assert isinstance(denoiser, OwnDenoiser)

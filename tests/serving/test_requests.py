@@ -53,7 +53,7 @@ def test_requests_join_and_leave_between_passes(lm: DiffusionLM, door: Held) -> 
         door.wait()
         short = engine.submit(task(lm, length=7, seed=1, steps=2, sampler="random"))
         door.allow()
-        assert short.result(60)
+        assert short.result(60.0)
         assert len(list(long.frames())) == 9
     rows = [rows for rows, _ in door.shapes]
     assert rows == [1, 2, 2, *[1] * 5]
@@ -68,7 +68,7 @@ def test_a_cancelled_request_leaves_and_the_others_stay(lm: DiffusionLM, door: H
         leaves.cancel()
         queued.cancel()
         door.allow()
-        assert same_texts(stays.result(60), solo(PLAIN, task(PLAIN, sampler="first-hitting")))
+        assert same_texts(stays.result(60.0), solo(PLAIN, task(PLAIN, sampler="first-hitting")))
     for handle in (leaves, queued):
         with pytest.raises(Cancelled, match="was cancelled"):
             handle.result()
@@ -109,7 +109,7 @@ def test_the_memory_budget_holds_others_back(lm: DiffusionLM, door: Held) -> Non
         with pytest.raises(SettingsError, match="the request has 9 tokens, and one may have 6"):
             engine.submit(asked[0])
         with pytest.raises(SettingsError, match="one may have 6"):
-            engine.submit(lambda lm: task(lm)).result(60)
+            engine.submit(lambda lm: task(lm)).result(60.0)
 
 
 def test_an_error_is_for_the_request_that_made_it() -> None:
@@ -173,7 +173,7 @@ def test_passes_shrink_until_the_memory_holds_them(lm: DiffusionLM, caplog: pyte
     assert "out of memory: passes have at most" in caplog.text
     lm.denoiser = Failing(PLAIN.denoiser, torch.OutOfMemoryError("full"), lambda xt: True)
     with Engine(lm) as engine, pytest.raises(torch.OutOfMemoryError):
-        engine.submit(task(lm)).result(60)
+        engine.submit(task(lm)).result(60.0)
 
 
 def test_a_deadline_ends_a_request(lm: DiffusionLM, door: Held, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,14 +186,14 @@ def test_a_deadline_ends_a_request(lm: DiffusionLM, door: Held, monkeypatch: pyt
         now[0] = 110.0
         door.allow(1)
         with pytest.raises(DeadlinePassed, match="not done after 5 seconds"):
-            hurried.result(60)
+            hurried.result(60.0)
         now[0] = 151.0
         door.allow()
         for handle in (runs, queued):
             with pytest.raises(TimeoutError, match="not done after 50 seconds"):
-                handle.result(60)
-        with pytest.raises(SettingsError, match="seconds is 0"):
-            engine.submit(task(lm), seconds=0)
+                handle.result(60.0)
+        with pytest.raises(SettingsError, match="seconds is 0.0"):
+            engine.submit(task(lm), seconds=0.0)
     assert engine.metrics().failed == 3
 
 
@@ -204,7 +204,7 @@ def test_waiting_may_end_before_the_text_does(lm: DiffusionLM, door: Held) -> No
             handle.result(timeout=0.01)
         assert not handle.done
         door.allow()
-        assert handle.result(60)
+        assert handle.result(60.0)
 
 
 @pytest.mark.parametrize("drain", [True, False])
@@ -246,7 +246,7 @@ def test_a_fault_of_the_engine_leaves_nobody_waiting(
 
     monkeypatch.setattr("textdiffusion.serving.crowd.Crowd.step", broken)
     with Engine(PLAIN) as engine, pytest.raises(EngineError, match=r"failed \(a fault\)"):
-        engine.submit(task(PLAIN)).result(60)
+        engine.submit(task(PLAIN)).result(60.0)
     assert "the engine has failed" in caplog.text
 
 

@@ -142,7 +142,7 @@ def test_any_mixture_is_done_and_nobody_is_lost(
         for name, waits in mixture:
             handles.append(engine.submit(ORDERS[name]))
             for handle in handles[:waits]:
-                handle.result(60)
+                handle.result(60.0)
     assert all(
         same_texts(handle.result(), alone(name)) for (name, _), handle in zip(mixture, handles, strict=True)
     )

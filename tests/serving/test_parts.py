@@ -84,7 +84,7 @@ def test_the_padding_of_a_pass_is_bounded(widths: list[int], budget: int) -> Non
         if rule.takes(reader, chosen, look(1, width), budget):
             chosen.append(look(1, width))
     rows, columns = rule.shape(reader, chosen, budget)
-    used = sum(reader.bucket(own.width) for own in chosen)
+    used = sum(reader.bucket(own.columns) for own in chosen)
     assert len(chosen) * columns - used <= 0.25 * len(chosen) * columns
     assert rows == 1 or rows * columns <= budget
     assert len(chosen) == 1 or rows == len(chosen)

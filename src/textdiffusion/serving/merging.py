@@ -100,7 +100,7 @@ class Fixed(Merging):
         rows, width = self.shape(reader, looks, budget)
         parts = joined(looks, width, reader.pad_id).parts(rows)
         found = stacked([part.everywhere(rows).answer(reader.denoiser)[: part.rows] for part in parts])
-        rows_of = zip(found.split([look.rows for look in looks]), looks, strict=True)
+        rows_of = zip(torch.split(found, [look.rows for look in looks]), looks, strict=True)
         own = [(said[:, : look.columns], look.where) for said, look in rows_of]
         logits = [said if where is None else said[where] for said, where in own]
         return Answers(logits, len(parts) * rows * width, len(parts))

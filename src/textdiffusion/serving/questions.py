@@ -170,9 +170,9 @@ def joined(looks: Sequence[Look], width: int, pad_id: int) -> Look:
 def parted(logits: Logits, looks: Sequence[Look]) -> list[Tensor]:
     """What was said of each of the questions that were `joined`."""
     if looks[0].where is None:
-        by_question = logits.split([look.rows for look in looks])
+        by_question = torch.split(logits, [look.rows for look in looks])
         return [said[:, : look.columns] for said, look in zip(by_question, looks, strict=True)]
-    return list(logits.split([int(asked(look.where).sum()) for look in looks]))
+    return list(torch.split(logits, [int(asked(look.where).sum()) for look in looks]))
 
 
 def is_alone(attend: Attend | None) -> bool:

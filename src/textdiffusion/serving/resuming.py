@@ -79,7 +79,7 @@ def _answers(group: Sequence[Resumption], denoiser: Denoiser, pad_id: int) -> An
     )
     _remember(group, past)
     counts = [int(asked(one.where).sum()) for one in group]
-    return Answers(list(logits.split(counts)), where.numel(), 1)
+    return Answers(list(torch.split(logits, counts)), where.numel(), 1)
 
 
 def _beside(pasts: Sequence[KeyValues], start: int, width: int) -> KeyValues:

@@ -192,7 +192,7 @@ def test_a_deadline_ends_a_request(lm: DiffusionLM, door: Held, monkeypatch: pyt
         for handle in (runs, queued):
             with pytest.raises(TimeoutError, match="not done after 50 seconds"):
                 handle.result(60.0)
-        with pytest.raises(SettingsError, match="seconds is 0.0"):
+        with pytest.raises(SettingsError, match=r"seconds is 0\.0"):
             engine.submit(task(lm), seconds=0.0)
     assert engine.metrics().failed == 3
 

@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from ..denoisers import Denoiser
 from ..registry import Registry
 from .questions import Answers, Joinable, Look, joined, stacked

@@ -7,6 +7,11 @@ TextDiffusionError
 +- CheckpointError      a model folder is missing, incomplete or not ours to load (also an OSError)
 +- DataError            a file of text is missing, empty or unreadable (also an OSError)
 +- TrainingError        training cannot go on, e.g. the loss is not a number (also a RuntimeError)
++- EngineError          a request is not served (also a RuntimeError)
+   +- EngineFull        too many wait already
+   +- EngineClosed      no more are taken
+   +- Cancelled         nobody waits for the answer any more
+   +- DeadlinePassed    it took longer than was allowed (also a TimeoutError)
 """
 
 
@@ -40,3 +45,23 @@ class DataError(TextDiffusionError, OSError):
 
 class TrainingError(TextDiffusionError, RuntimeError):
     """Training cannot go on."""
+
+
+class EngineError(TextDiffusionError, RuntimeError):
+    """A request is not served."""
+
+
+class EngineFull(EngineError):
+    """As many requests wait as are allowed to."""
+
+
+class EngineClosed(EngineError):
+    """The engine takes no more requests, or was closed before this one was done."""
+
+
+class Cancelled(EngineError):
+    """The request was taken back."""
+
+
+class DeadlinePassed(EngineError, TimeoutError):
+    """The request was not done in time."""

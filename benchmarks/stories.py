@@ -1,0 +1,132 @@
+"""The bundled model against an autoregressive one of the same size, text and budget: likelihood and writing.
+
+The baseline goes through the three recipes of the bundled model (its card names them) with `--objective
+next-token` in each, from `starter-first` to `starter-last`. The scorer reads texts, so it may have another
+tokenizer; frontier.py trains one. What was measured is kept in `--runs` and not measured again.
+
+python benchmarks/stories.py --data STORIES --baseline runs/stories/autoregressive --scorer JUDGE
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+from judged import Row, Writing, entropy, human, judged, per_token, point
+from seeds import over_seeds
+from timing import machine
+
+import textdiffusion as td
+from textdiffusion.views import frontier as drawn
+from textdiffusion.views.files import write_whole
+
+FIGURE = "stories.png"
+TEXTS = Writing(texts=64, batch=64)
+MEASURES = {"nats_per_token": "nats per token", "bits_per_byte": "bits per byte", "perplexity": "perplexity"}
+Found = Mapping[str, Mapping[int, Sequence[Sequence[Row]]]]
+"""Texts of each seed, by who wrote them how, and by planned calls."""
+
+
+def main(
+    data: str,
+    baseline: str,
+    scorer: str,
+    model: str = "starter",
+    runs: Path = Path("runs/stories-measured"),
+    seeds: tuple[int, ...] = (0, 1, 2),
+    calls: tuple[int, ...] = (8, 16, 32, 64, 127),
+    samplers: tuple[str, ...] = ("ancestral", "random", "remdm-loop"),
+    top_p: float = 0.9,
+    limit: int = 400,
+    writing: Writing = TEXTS,
+    save: Path | None = None,
+) -> None:
+    """Measure what is missing, and print the tables."""
+    rows = likelihoods(runs / f"likelihood-{limit}.jsonl", model, baseline, data, limit)
+    judge = td.load(scorer, device="cpu", dtype="float32")
+    found: dict[str, dict[int, list[list[Row]]]] = {}
+    for name, way, steps in [
+        *(("diffusion", sampler, steps) for sampler in samplers for steps in calls),
+        ("autoregressive", "autoregressive", writing.length - 1),
+    ]:
+        decoding = td.Decoding().changed(
+            {"sampler": way, "temperature": 1.0, "top_p": top_p, **({} if name == way else {"steps": steps})}
+        )
+        for seed in seeds:
+            path = runs / "texts" / f"{way}-{steps}-{seed}-{writing.length}-{writing.texts}-{top_p}.jsonl"
+            folder = baseline if name == way else model
+            texts = judged(path, folder, judge, decoding, seed, writing)
+            found.setdefault(name if name == way else f"{name}, {way}", {}).setdefault(steps, []).append(
+                texts
+            )
+    people = human(data, judge, model, writing)
+    command = (
+        f"python benchmarks/stories.py --data STORIES --baseline {baseline} --scorer {scorer} "
+        f"--seeds {' '.join(map(str, seeds))} --limit {limit} --writing.texts {writing.texts}"
+    )
+    text = "\n\n".join(
+        [
+            "# The bundled model against an autoregressive one",
+            f"{machine()}. Command: `{command}`.",
+            "## Likelihood",
+            likelihoods_told(rows),
+            "## Writing",
+            f"{writing.texts} texts of {writing.length} tokens from nothing by each of the seeds, the most "
+            f"probable tokens that reach {top_p} being kept; ± is the standard error over the seeds of the "
+            "drawing, the models being one of each. What people wrote has "
+            f"{people[0]:.3f} nats per token before the judge, and its tokens an entropy of {people[1]:.2f}.",
+            written_told(found),
+            f"![The curves]({FIGURE})",
+        ]
+    )
+    print(text)
+    if save is not None:
+        write_whole(save, (text + "\n").encode())
+        points = [point(who, steps, texts) for who, by in found.items() for steps, texts in by.items()]
+        norm = drawn.Norm(people[0], entropy=people[1])
+        drawn.save_frontier(save.with_name(FIGURE), points, norm, "nats per token before the judge")
+
+
+def likelihoods(path: Path, model: str, baseline: str, data: str, limit: int) -> list[dict[str, Any]]:
+    """What `evaluate likelihood` says of both models and of their difference."""
+    if not path.exists():
+        flags = ["--model", model, "--baseline", baseline, "--data", data, "--limit", str(limit), "--json"]
+        command = [sys.executable, "-m", "textdiffusion", "evaluate", "likelihood", *flags]
+        told = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, told.stdout)
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def likelihoods_told(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A line for each model, and one for the difference on the same texts."""
+    names = ["diffusion, a bound", "autoregressive, exact", "diffusion less autoregressive"]
+    lines = [f"| | {' | '.join(MEASURES.values())} |", f"|---|{'---|' * len(MEASURES)}"]
+    for name, row in zip(names, rows, strict=True):
+        cells = [
+            f"{row[key]:.3f} ({row[f'{key}_low']:.3f} to {row[f'{key}_high']:.3f})" if key in row else ""
+            for key in MEASURES
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def written_told(found: Found) -> str:
+    """A line for each way of writing and number of steps."""
+    lines = ["| | steps | calls | nats per token | entropy | s a batch |", "|---|---|---|---|---|---|"]
+    for who, by_steps in found.items():
+        for steps, texts in by_steps.items():
+            rows = [row for each in texts for row in each]
+            means = [sum(row[key] for row in rows) / len(rows) for key in ("calls", "seconds")]
+            nats = over_seeds([per_token(each) for each in texts], 3)
+            lines.append(
+                f"| {who} | {steps} | {means[0]:.0f} | {nats} | {entropy(rows):.2f} | {means[1]:.2f} |"
+            )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

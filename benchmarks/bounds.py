@@ -173,10 +173,10 @@ def nats(lm: td.DiffusionLM, tokens: torch.Tensor, scored: torch.Tensor, samples
     )
 
 
-def test_windows(lm: td.DiffusionLM, data: str, count: int) -> torch.Tensor:
-    """Whole windows of the test split, evenly spread over it: ids [count, length]."""
-    texts = list(read_documents(data, split="test"))
-    rows = [row for row in pack_blocks(lm.format.document(texts), lm.longest) if len(row) == lm.longest]
+def test_windows(lm: td.DiffusionLM, data: str, count: int, length: int | None = None) -> torch.Tensor:
+    """Windows of the test split, evenly spread, of what the model holds or `length`: ids [count, length]."""
+    texts, length = list(read_documents(data, split="test")), length or lm.longest
+    rows = [row for row in pack_blocks(lm.format.document(texts), length) if len(row) == length]
     step = max(1, len(rows) // count)
     return torch.tensor(rows[::step][:count])
 

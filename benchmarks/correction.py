@@ -128,10 +128,7 @@ def main(
     for name, by_seed in folders.items():
         for seed, folder in by_seed.items():
             path = runs / "bounds" / f"{name}-{seed}-{size.windows}-{size.samples}.json"
-            length = loaded(str(folder)).longest
-            bounds.setdefault(name, []).append(
-                bound(path, str(folder), data, length, size.windows, size.samples)
-            )
+            bounds.setdefault(name, []).append(bound(path, str(folder), data, size.windows, size.samples))
             for way, decoding in ways(name, top_p).items():
                 for steps in calls:
                     place = runs / "texts" / f"{name}-{seed}-{writing.length}-{writing.texts}-{top_p}"

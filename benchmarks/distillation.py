@@ -217,7 +217,7 @@ def written(
 def measured(data: str, runs: Path, kind: str, who: str, folder: str, size: Size) -> float:
     """The bound on held-out text of one model."""
     path = runs / "bounds" / f"{kind}-{who}-{size.length}-{size.windows}-{size.samples}.json"
-    return bound(path, folder, data, size.length, size.windows, size.samples)
+    return bound(path, folder, data, size.windows, size.samples, size.length)
 
 
 # -- tables ----------------------------------------------------------------------------------------------

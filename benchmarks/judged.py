@@ -8,8 +8,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from bounds import test_windows
+
 import textdiffusion as td
-from textdiffusion.data.packing import pack_blocks
 from textdiffusion.data.sources import read_documents
 from textdiffusion.evaluation.likelihood import Bound, Passage, score
 from textdiffusion.evaluation.quality import Scorer
@@ -48,15 +49,13 @@ def judged(
     return found
 
 
-def bound(path: Path, model: str, data: str, length: int, windows: int, samples: int) -> float:
+def bound(path: Path, model: str, data: str, windows: int, samples: int, length: int | None = None) -> float:
     """Nats per token of whole windows of the test split, their first token given, by the model's noise."""
     if not path.exists():
         lm = loaded(model)
-        texts = list(read_documents(data, split="test"))
-        rows = [row for row in pack_blocks(lm.format.document(texts), length) if len(row) == length]
-        rows = rows[:: max(1, len(rows) // windows)][:windows]
-        passages = [Passage.answer(list(row[:1]), list(row[1:]), number) for number, row in enumerate(rows)]
-        nats = float(score(lm, passages, Bound(samples)).mean.sum()) / (len(rows) * (length - 1))
+        rows = test_windows(lm, data, windows, length).tolist()
+        passages = [Passage.answer(row[:1], row[1:], number) for number, row in enumerate(rows)]
+        nats = float(score(lm, passages, Bound(samples)).mean.sum()) / sum(len(row) - 1 for row in rows)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(nats).encode())
     return float(json.loads(path.read_text(encoding="utf-8")))

@@ -16,11 +16,9 @@ from typing import Any
 import tyro
 from bounds import QUIET, nats_per_token, test_windows, tokenizer_of, train_to
 from halves import half
+from judged import bound, loaded
 from seeds import over_seeds
 from timing import machine
-
-import textdiffusion as td
-from textdiffusion.evaluation.likelihood import Bound, Passage, score
 
 CONTESTANTS: Mapping[str, Mapping[str, Any]] = {
     "linear": {"objective": "nelbo"},
@@ -59,10 +57,9 @@ def main(
             folder = runs / f"{name}-{seed}"
             own = {**changes, "causal_share": causal_share, "seed": seed}
             train_to(folder, {**shared, **tokenizer_of(runs), **own})
-            lm = td.load(str(folder), device="cpu", dtype="float32")
             if not tokenizer_of(runs):
-                lm.format.tokenizer.save_pretrained(runs / "tokenizer")
-            found[name].append(measured(lm, data, windows, samples))
+                loaded(str(folder)).format.tokenizer.save_pretrained(runs / "tokenizer")
+            found[name].append(measured(runs, folder, data, windows, samples))
             print(name, seed, found[name][-1], flush=True)
     command = (
         f"python benchmarks/per_token.py --data STORIES --seeds {' '.join(map(str, seeds))} --steps {steps} "
@@ -80,15 +77,15 @@ def main(
         save.write_text(text + "\n", encoding="utf-8")
 
 
-def measured(lm: td.DiffusionLM, data: str, windows: int, samples: int) -> tuple[float, float]:
+def measured(runs: Path, folder: Path, data: str, windows: int, samples: int) -> tuple[float, float]:
     """Nats per token by the bound of the model's own noise, and by that of plain masks."""
-    tokens = test_windows(lm, data, windows)
-    plain = nats_per_token(lm, tokens, samples)
+    own = bound(
+        runs / "bounds" / f"{folder.name}-{windows}-{samples}.json", str(folder), data, windows, samples
+    )
+    lm = loaded(str(folder))
     if lm.corruption.countable:
-        return plain, plain
-    texts = [Passage.answer(row[:1], row[1:], number) for number, row in enumerate(tokens.tolist())]
-    nats = score(lm, texts, Bound(samples)).mean
-    return float(nats.sum()) / sum(len(text.ids) - 1 for text in texts), plain
+        return own, own
+    return own, nats_per_token(lm, test_windows(lm, data, windows), samples)
 
 
 def table(found: Mapping[str, Sequence[tuple[float, float]]]) -> str:

@@ -4,11 +4,10 @@ import inspect
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from huggingface_hub import HfApi
+from fake_hub import FakeHub
 from huggingface_hub.errors import LocalTokenNotFoundError, OfflineModeIsEnabled
 
 from textdiffusion.data import publish as module
@@ -18,25 +17,6 @@ from textdiffusion.data.publish import plan_publication, publish
 from textdiffusion.errors import DataError, SettingsError
 
 ABOUT = About(license="other", source="https://poems.example.org")
-
-
-class FakeHub:
-    """Remembers what it is asked for, and refuses what the real one would not understand."""
-
-    def __init__(self, refusal: Exception | None = None) -> None:
-        self.refusal = refusal
-        self.calls: list[tuple[str, dict[str, Any]]] = []
-
-    def create_repo(self, repo_id: str, **options: Any) -> str:
-        inspect.signature(HfApi.create_repo).bind(self, repo_id, **options)
-        self.calls.append(("create_repo", {"repo_id": repo_id, **options}))
-        if self.refusal is not None:
-            raise self.refusal
-        return f"https://hub.example.org/datasets/{repo_id}"
-
-    def upload_folder(self, **options: Any) -> None:
-        inspect.signature(HfApi.upload_folder).bind(self, **options)
-        self.calls.append(("upload_folder", options))
 
 
 @pytest.fixture

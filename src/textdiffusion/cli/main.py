@@ -25,6 +25,7 @@ COMMANDS: Registry[Command] = Registry(
         "compare": Command("textdiffusion.cli.compare", "Let two models or samplers write side by side."),
         "revise": Command("textdiffusion.cli.revise", "Change what is wrong in a draft."),
         "train": Command("textdiffusion.cli.train", "Train a model from a recipe."),
+        "publish": Command("textdiffusion.cli.publish", "Upload a trained model to the Hub, with its card."),
         "samplers": Command("textdiffusion.cli.samplers", "List the samplers."),
         "schedules": Command("textdiffusion.cli.schedules", "List the step grids and the noise schedules."),
         "evaluate": Command("textdiffusion.cli.evaluate", "Measure what a model costs."),

@@ -1,4 +1,4 @@
-"""A folder of text as a data set of the Hub."""
+"""A folder on its way to the Hub, and one of text as a data set there."""
 
 import glob
 from collections.abc import Sequence
@@ -31,6 +31,8 @@ class Publication:
     """Text of the card."""
     card_is_new: bool
     """Whether it is yet to be written."""
+    kind: str = "dataset"
+    """What it is to the Hub: dataset or model."""
 
 
 @runtime_checkable
@@ -61,13 +63,23 @@ def plan_publication(folder: Path, repo: str, about: About) -> Publication:
         SettingsError: the name is none for a repository, or a new card lacks the terms of use.
         DataError: there is no such folder, or no text in it.
     """
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
-
     if not folder.is_dir():
         raise DataError(
             f"there is no folder {str(folder)!r}; name the one that holds the files of the data set."
         )
+    check_repo(repo)
+    written = folder / CARD
+    card = written.read_text(encoding="utf-8") if written.is_file() else card_of(folder, about)
+    own = [PublishedFile(CARD, len(card.encode()))]
+    files = tuple(own + [file for file in uploadable(folder) if file.name != CARD])
+    return Publication(folder, repo, files, card, not written.is_file())
+
+
+def check_repo(repo: str) -> None:
+    """Raise SettingsError unless it is USER/NAME."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
     try:
         validate_repo_id(repo)
     except HFValidationError as error:
@@ -75,11 +87,6 @@ def plan_publication(folder: Path, repo: str, about: About) -> Publication:
         raise SettingsError(f"{said}. Give --repo USER/NAME.") from None
     if "/" not in repo:
         raise SettingsError(f"repo is {repo!r}; say whose it is, too: --repo USER/{repo}.")
-    written = folder / CARD
-    card = written.read_text(encoding="utf-8") if written.is_file() else card_of(folder, about)
-    own = [PublishedFile(CARD, len(card.encode()))]
-    files = tuple(own + [file for file in _files(folder) if file.name != CARD])
-    return Publication(folder, repo, files, card, not written.is_file())
 
 
 def publish(publication: Publication, *, private: bool = False, hub: Hub | None = None) -> str:
@@ -97,11 +104,11 @@ def publish(publication: Publication, *, private: bool = False, hub: Hub | None 
         write_whole(publication.folder / CARD, [publication.card])
     repo, patterns = publication.repo, [glob.escape(file.name) for file in publication.files]
     try:
-        made = hub.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
+        made = hub.create_repo(repo, repo_type=publication.kind, private=private, exist_ok=True)
         hub.upload_folder(
             repo_id=repo,
             folder_path=publication.folder,
-            repo_type="dataset",
+            repo_type=publication.kind,
             commit_message="Upload with textdiffusion",
             allow_patterns=patterns,
         )
@@ -119,7 +126,7 @@ def _bases(error: type[Exception]) -> tuple[type[Exception], ...]:
     return tuple(base for base in error.__bases__ if issubclass(base, Exception))
 
 
-def _files(folder: Path) -> Sequence[PublishedFile]:
+def uploadable(folder: Path) -> Sequence[PublishedFile]:
     """The files of a folder by name, without hidden ones and what is unfinished."""
     found = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):

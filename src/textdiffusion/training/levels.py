@@ -16,6 +16,8 @@ LEVELS = 10
 """Level k holds the texts, or blocks of text, whose mask rate is nearest to k/10, from 10 % to 100 %."""
 BUCKETS = (0.25, 0.5, 0.75, 1.0)
 """Upper edges of the four mask-ratio buckets of the accuracy."""
+LOSS_AT, ACCURACY_TO = "loss_at_", "accuracy_to_"
+"""What stands before the level, or the edge of the bucket, in percent, in the names of logged figures."""
 _PARTS = [2, 3 * LEVELS, 2 * len(BUCKETS), 2]
 
 
@@ -85,8 +87,8 @@ class LevelMeter:
     def report(self) -> dict[str, float]:
         """Losses by level, accuracies by bucket and in all, and the share of struck tokens, as logged."""
         correct, asked = self._parts[2].view(2, -1).tolist()
-        found = {f"loss_at_{level}": loss for level, loss in self.losses().items()}
-        edges = [f"accuracy_to_{int(100 * edge)}" for edge in BUCKETS]
+        found = {f"{LOSS_AT}{level}": loss for level, loss in self.losses().items()}
+        edges = [f"{ACCURACY_TO}{int(100 * edge)}" for edge in BUCKETS]
         found |= {name: c / a for name, c, a in zip(edges, correct, asked, strict=True) if a}
         if sum(asked):
             tokens = float(self._parts[0][1])

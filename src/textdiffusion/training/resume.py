@@ -6,8 +6,12 @@ import shutil
 from pathlib import Path
 
 _NAME = re.compile(r"checkpoint-(\d+)")
-_LAST_FILE = "trainer_state.json"
-"""What the Trainer writes last; when it can be read, all the rest is there."""
+CHECKPOINTS = "checkpoints"
+"""Their folder in that of a training."""
+RECIPE_FILE = "recipe.json"
+"""What a checkpoint was trained by; `--config` reads it."""
+STATE = "trainer_state.json"
+"""What the Trainer writes last, its reports in it; when it can be read, all the rest is there."""
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -25,14 +29,14 @@ def remove_halves(folder: Path) -> None:
 
 def remove(checkpoint: Path) -> None:
     """Remove a checkpoint; what is left of it if that is interrupted does not count as a whole one."""
-    (checkpoint / _LAST_FILE).unlink(missing_ok=True)
+    (checkpoint / STATE).unlink(missing_ok=True)
     shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def is_whole(checkpoint: Path) -> bool:
     """Whether a checkpoint was written to its end."""
     try:
-        json.loads((checkpoint / _LAST_FILE).read_text(encoding="utf-8"))
+        json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return True

@@ -26,7 +26,7 @@ from ..token_frequencies import write_frequencies
 from .callbacks import Average, Report, Samples, StopOnInterrupt, StopWhenBroken
 from .collate import CanvasCollator
 from .held_out import EarlyStop, Rotation
-from .levels import diagnose
+from .levels import LOSS_AT, diagnose
 from .network import ATTENTION
 from .optimizers import OPTIMIZERS
 from .precision import PRECISIONS
@@ -35,15 +35,12 @@ from .prepare import Prepared, prepare
 from .recipe import TrainingRecipe
 from .reporters import check_reporter, named_project
 from .result import as_measured, choose, save_result
-from .resume import last_checkpoint, remove_halves
+from .resume import CHECKPOINTS, RECIPE_FILE, last_checkpoint, remove_halves
 from .sharding import arguments as shard_arguments
 from .sharding import check_launch, is_sharded, read_weights_everywhere
 from .teacher import Teacher, check_start, teacher_of
 from .trainer import DiffusionTrainer
 
-CHECKPOINTS = "checkpoints"
-RECIPE_FILE = "recipe.json"
-"""What a checkpoint was trained by; `--config` reads it."""
 SAMPLE_LENGTH = 64
 _CUT_SHORT = ("unexpected pos", "PytorchStreamWriter", "iostream error")
 """Signs of torch's writer that it could not go on; it does not say why, and a full disk is nearly always."""
@@ -292,6 +289,5 @@ def sample_text(prepared: Prepared, recipe: TrainingRecipe) -> str:
 
 
 def _history(logs: list[dict[str, Any]]) -> Iterator[dict[int, float]]:
-    prefix = "loss_at_"
     for entry in logs:
-        yield {int(key.removeprefix(prefix)): value for key, value in entry.items() if key.startswith(prefix)}
+        yield {int(k.removeprefix(LOSS_AT)): value for k, value in entry.items() if k.startswith(LOSS_AT)}

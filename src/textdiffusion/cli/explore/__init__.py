@@ -15,6 +15,7 @@ EXPERIMENTS: Registry[Command] = Registry(
         "sampling": Command("textdiffusion.cli.explore.sampling", "Compare greedy, top-k and nucleus."),
         "temperature": Command("textdiffusion.cli.explore.temperature", "Compare three temperatures."),
         "noise": Command("textdiffusion.cli.explore.noise", "See what Gaussian noise makes of tokens."),
+        "training": Command("textdiffusion.cli.explore.training", "See how a training went."),
         "layers": Command("textdiffusion.cli.explore.layers", "See what each layer would write in a hole."),
     },
 )

@@ -3,10 +3,10 @@
 Equal networks, text, steps and optimiser; each begins with next tokens and goes on by its own noise, with the
 same rows in the same order. All but the masked one are told the time, which their best answer hangs on. All
 read one half of the training text; the judge of their texts is a model that read the other, such as that of
-frontier.py. Three questions: what bound each reaches; what its texts are worth at 8 to 256 network calls, by
-samplers that correct themselves and by one that does not; and how many damaged tokens it restores. What is
-trained, written and counted is kept in `--runs` and not done again, and what was interrupted goes on where it
-stopped.
+frontier.py. The two symmetric divergences take part as ways to train. Three questions: what bound each
+reaches; what its texts are worth at 8 to 256 network calls, by samplers that correct themselves and by one
+that does not; and how many damaged tokens it restores. What is trained, written and counted is kept in
+`--runs` and not done again, and what was interrupted goes on where it stopped.
 
 python benchmarks/correction.py --data STORIES --scorer JUDGE --save docs/results/correction.md
 """
@@ -80,6 +80,10 @@ CONTESTANTS: Mapping[str, Contestant] = {
         "posterior",
         {"psi": {"kappa": 0.98}, "greedy-tail": {}, "entropy-renoise": {}},
     ),
+    **{
+        objective: Contestant({"objective": objective, **UNIFORM}, "posterior", {})
+        for objective in ("symmetric-kl", "symmetric-kl-flowlm")
+    },
 }
 
 

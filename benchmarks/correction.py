@@ -19,7 +19,7 @@ from statistics import fmean
 from typing import Any
 
 import tyro
-from bounds import QUIET, tokenizer_of, train_to
+from bounds import QUIET, train_to
 from halves import half
 from judged import Row, Writing, bound, entropy, human, judged, loaded, per_token, point
 from seeds import over_seeds
@@ -122,7 +122,8 @@ def main(
 ) -> None:
     """Train what is missing, measure all of it, and print the tables."""
     folders = {
-        name: {seed: trained(data, runs, name, seed, size, compile) for seed in seeds} for name in CONTESTANTS
+        name: {seed: trained(data, scorer, runs, name, seed, size, compile) for seed in seeds}
+        for name in CONTESTANTS
     }
     if train_only:
         return
@@ -183,7 +184,7 @@ def main(
         drawn.save_frontier(save.with_name(FIGURE), points, norm, "nats per token before the judge")
 
 
-def trained(data: str, runs: Path, name: str, seed: int, size: Size, compile: bool) -> Path:
+def trained(data: str, scorer: str, runs: Path, name: str, seed: int, size: Size, compile: bool) -> Path:
     """The folder of a contestant, trained unless it is there."""
     folder = runs / f"{name}-{seed}"
     changes = {
@@ -191,9 +192,7 @@ def trained(data: str, runs: Path, name: str, seed: int, size: Size, compile: bo
         **{"steps": size.steps, "causal_share": size.causal_share, "seed": seed, "save_every": 100},
         **CONTESTANTS[name].changes,
     }
-    train_to(folder, {**changes, **tokenizer_of(runs)})
-    if not tokenizer_of(runs):
-        loaded(str(folder)).format.tokenizer.save_pretrained(runs / "tokenizer")
+    train_to(folder, {**changes, "tokenizer": scorer})  # so that the judge reads the very tokens
     return folder
 
 

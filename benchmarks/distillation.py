@@ -53,7 +53,9 @@ class Size:
     """How much is trained, written and measured."""
 
     length: int = 128
-    """Tokens of a row of the training, of a text, and of a window that is measured."""
+    """Tokens of a row of the training, and of a window that is measured."""
+    written: int = 80
+    """Tokens of a text, which the judge must hold in tokens of its own."""
     texts: int = 128
     """Texts for each model, number of calls and seed."""
     batch: int = 32
@@ -73,7 +75,7 @@ class Size:
     @property
     def writing(self) -> Writing:
         """The part of it that is about writing."""
-        return Writing(self.length, self.texts, self.batch)
+        return Writing(self.written, self.texts, self.batch)
 
 
 def main(
@@ -84,7 +86,7 @@ def main(
     uniform_steps: int = 0,
     runs: Path = Path("runs/distillation"),
     seeds: tuple[int, ...] = (0, 1, 2),
-    calls: tuple[int, ...] = (2, 4, 8, 16, 32, 64, 128),
+    calls: tuple[int, ...] = (2, 4, 8, 16, 32, 64),
     divergence: str = "",
     size: Size = Size(),
     compile: bool = False,

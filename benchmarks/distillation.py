@@ -202,7 +202,7 @@ def written(
     size: Size,
 ) -> dict[int, list[Row]]:
     """The texts of a model by the calls that they were allowed, each with what the judge says of it."""
-    place, sampler = runs / "texts" / f"{kind}-{who}-{seed}-{size.length}-{size.texts}", KINDS[kind].sampler
+    place, sampler = runs / "texts" / f"{kind}-{who}-{seed}-{size.written}-{size.texts}", KINDS[kind].sampler
     return {
         steps: judged(
             place / f"{steps}.jsonl",
@@ -259,7 +259,7 @@ def _about(command: str, people: tuple[float, float], judge: td.DiffusionLM, siz
     exact = Scorer.of(judge, judge).exact
     return [
         f"{machine()}. Command: `{command}`.",
-        f"{size.texts} texts of {size.length} tokens for each model, number of calls and seed, at "
+        f"{size.texts} texts of {size.written} tokens for each model, number of calls and seed, at "
         f"temperature 1 and without cuts; {ways}. The judge knows "
         f"{'the likelihood' if exact else 'a bound alone'}. "
         "Behind ± the standard error over the seeds; differences are taken seed by seed. Text that repeats "

@@ -29,7 +29,10 @@ def places(nav: Any) -> Iterator[str]:
 def test_every_page_is_in_the_navigation_once() -> None:
     named = [place for place in places(SETTINGS["nav"]) if not place.startswith("outside/")]
     docs = ROOT / "docs"
-    assert sorted(named) == sorted(path.relative_to(docs).as_posix() for path in docs.rglob("*.md"))
+    pages = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")}
+    assert not pages - set(named), "add these to the navigation of mkdocs.yml"
+    assert not set(named) - pages, "these pages of mkdocs.yml are not there"
+    assert len(named) == len(set(named))
 
 
 def test_pages_from_outside_exist() -> None:

@@ -1,11 +1,11 @@
-# make demo | test | lint | format | clean; everything happens in .venv, which nothing outside touches.
+# make demo | test | lint | docs | format | clean; everything happens in .venv, which nothing outside touches.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PROMPT ?= Once upon a time
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint docs format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/textdiffusion generate "$(PROMPT)" --watch --seed 0
@@ -18,6 +18,9 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
+
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
@@ -41,4 +44,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV), with the test tools (the first time this takes some minutes)"
 	$(INSTALL) -e '.[test]'
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV), with what builds the guide"
+	$(INSTALL) -e '.[docs]'
 	@touch $(VENV)/.installed $@

@@ -24,6 +24,7 @@ _HOLE = re.compile(r" ?(?:\[MASK(?::(\d+))?\]|_{2,})")
 CJK = r"[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]"
 _MOST_DIGITS = 7
 """Of the tokens of a hole."""
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
 _SPACE_IN_CJK = re.compile(f"(?<={CJK}) (?={CJK})")
 """Between such characters a hole has no space, though the decoder of a word piece model writes one."""
 _PROBE = (
@@ -203,6 +204,13 @@ class TextFormat:
         """The ids up to the first end of text, or what fills a row behind it."""
         listed, ends = list(ids), self.ends
         return listed[: next((place for place, id in enumerate(listed) if id in ends), len(listed))]
+
+    def steady(self, ids: Sequence[int]) -> list[int]:
+        """The ids without the bytes at their end: a byte that does not fit spoils all bytes before it."""
+        left = list(ids)
+        while left and _BYTE.fullmatch(str(self.tokenizer.convert_ids_to_tokens(left[-1]))):
+            left.pop()
+        return left
 
     def banned(self, vocab: int, *, learns_end: bool) -> list[int]:
         """Ids that a sampler must never write: special ones, and rows of the network that are no token."""

@@ -1,9 +1,10 @@
 """Requests and answers in OpenAI's form, and what this server adds to them."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic_core import core_schema
 
 from .options import option_fields
@@ -79,6 +80,16 @@ class Asked(Body):
     frequency_penalty: Penalty = None
     presence_penalty: Penalty = None
     logit_bias: Annotated[Any, Only("tokens have no bias here; ban and require are", {})] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_characters(cls, data: Any) -> Any:
+        """Refuse halves of characters, which JSON can spell and no tokenizer can read."""
+        try:
+            json.dumps(data, ensure_ascii=False).encode()
+        except (UnicodeEncodeError, RecursionError):
+            raise ValueError("a text holds half of a surrogate pair, or values lie too deep") from None
+        return data
 
     @property
     def options(self) -> dict[str, Any]:

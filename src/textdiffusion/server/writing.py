@@ -157,6 +157,7 @@ class Text:
         While it is not the whole text, what more ids may change is left out: a character that is not whole,
         space at the end that may have to go, and what may become a place to stop.
         """
+        ids = ids if whole else self.format.steady(ids)
         text = self.wanted.read(ids) if ids else ""
         if self.wanted.strips:
             text = text.lstrip() if not whole else text.strip()

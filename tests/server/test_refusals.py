@@ -13,6 +13,7 @@ from textdiffusion.serving import Limits
 
 from .service import Service, service
 
+LONG = {"prompt": "the cat", "max_tokens": 20, "steps": 10}
 BODY = {"prompt": "the cat", "max_tokens": 3}
 COMPLETIONS, CHAT, FILL = "/v1/completions", "/v1/chat/completions", "/v1/fill"
 
@@ -27,7 +28,7 @@ def ours():
 @pytest.mark.parametrize(
     ("path", "body", "said"),
     [
-        (COMPLETIONS, {**BODY, "temprature": 1.0}, "Did you mean temperature?"),
+        (COMPLETIONS, {**BODY, "temprature": 1.0}, "Did you mean temperature"),
         (COMPLETIONS, {**BODY, "n": 5}, "5 texts"),
         (COMPLETIONS, {**BODY, "steps": 51}, "at most 50"),
         (COMPLETIONS, {**BODY, "steps": "4"}, "steps"),
@@ -41,7 +42,7 @@ def ours():
         (COMPLETIONS, {**BODY, "best_of": 3}, "n is how many"),
         (COMPLETIONS, {**BODY, "label": "good"}, "--classifier"),
         (COMPLETIONS, {**BODY, "json_schema": "/etc/hostname"}, "json_schema"),
-        (COMPLETIONS, {**BODY, "regex": "("}, "regex"),
+        (COMPLETIONS, {**BODY, "regex": "("}, "regular expression"),
         (COMPLETIONS, {**BODY, "prompt": []}, "empty list"),
         (COMPLETIONS, {**BODY, "prompt": [10**6]}, "none of the model's"),
         (COMPLETIONS, {**BODY, "prompt": "\ud800"}, "surrogate"),
@@ -244,7 +245,7 @@ def test_a_client_that_leaves_gives_its_request_up(stream: bool) -> None:
 
         async def leaving():
             leaves = asyncio.Event()
-            body = {**BODY, "stream": stream, "n": 2}
+            body = {**LONG, "stream": stream, "n": 2}
             asking = asyncio.create_task(asked(found.app, body, leaves=leaves))
             await asyncio.to_thread(door.wait)
             leaves.set()
@@ -290,7 +291,7 @@ def test_an_error_in_a_stream_is_told_in_it() -> None:
 
         async def late():
             asking = asyncio.create_task(
-                asyncio.to_thread(found.events, COMPLETIONS, **BODY, stream_steps=True)
+                asyncio.to_thread(found.events, COMPLETIONS, **LONG, stream_steps=True)
             )
             await asyncio.to_thread(door.wait)
             await asyncio.to_thread(door.wait)

@@ -77,7 +77,6 @@ def make_app(
         docs_url=None,  # these pages load their scripts from elsewhere
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
-        max_body_size=allowed.max_body,
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
     answer_failures(app, _BODIES)

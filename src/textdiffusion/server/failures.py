@@ -129,11 +129,12 @@ def answer_failures(app: FastAPI, bodies: Mapping[str, type[BaseModel]]) -> None
     app.add_exception_handler(Exception, ours)
 
 
+TOO_LARGE = "the body is too large; send less at a time."
 _SAID: Mapping[int, str] = {
     HTTPStatus.NOT_FOUND: "there is nothing at this address; see /openapi.json.",
     HTTPStatus.METHOD_NOT_ALLOWED: "this address takes another method; see /openapi.json.",
     HTTPStatus.BAD_REQUEST: "the body cannot be read; send an object in JSON.",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "the body is too large; send less at a time.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: TOO_LARGE,
 }
 
 

@@ -9,13 +9,16 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .failures import Failure
+from .failures import TOO_LARGE, Failure
 from .settings import ServerSettings
 
 _MOST_CLIENTS = 10_000
 """Clients that are remembered; those that asked longest ago are forgotten first."""
+_MOST_DIGITS = 18
+"""Of a length that is read at all."""
 _OTHER = "other"
 
 
@@ -60,7 +63,7 @@ class Guard:
                 self.answers[counted, int(message["status"])] += 1
             await send(message)
 
-        failure = self._unknown(scope, path)
+        failure = self._unknown(scope, path) or self._too_large(scope)
         writes = scope["method"] == "POST" and path.startswith("/v1/")
         client = self._client(scope) if writes and failure is None else None
         if client is not None:
@@ -68,11 +71,11 @@ class Guard:
         if failure is not None:
             await failure.response(scope, receive, noted)
         elif client is None:
-            await self.app(scope, receive, noted)
+            await self.app(scope, self._measured(receive), noted)
         else:
             client.running += 1
             try:
-                await self.app(scope, receive, noted)
+                await self.app(scope, self._measured(receive), noted)
             finally:
                 client.running -= 1
 
@@ -86,6 +89,27 @@ class Guard:
         said = "the key is missing or wrong; send it as `Authorization: Bearer KEY`."
         headers = {"WWW-Authenticate": "Bearer"}
         return Failure(401, said, "authentication_error", "invalid_api_key", headers=headers)
+
+    def _too_large(self, scope: Scope) -> Failure | None:
+        """Why a body is not even read, if its length says so."""
+        said = Headers(scope=scope).get("content-length", "")
+        if said.isdecimal() and (len(said) > _MOST_DIGITS or int(said) > self.settings.max_body):
+            return Failure(413, TOO_LARGE, code="too_large")
+        return None
+
+    def _measured(self, receive: Receive) -> Receive:
+        """The same body, which fails when it becomes too large, whatever it said of itself."""
+        read = 0
+
+        async def measured() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self.settings.max_body:
+                raise HTTPException(413)
+            return message
+
+        return measured
 
     def _client(self, scope: Scope) -> Client | None:
         """Who asks; None where nobody is counted."""

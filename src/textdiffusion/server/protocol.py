@@ -86,7 +86,8 @@ class Asked(Body):
     def _whole_characters(cls, data: Any) -> Any:
         """Refuse halves of characters, which JSON can spell and no tokenizer can read."""
         try:
-            json.dumps(data, ensure_ascii=False).encode()
+            if isinstance(data, dict):
+                json.dumps(data, ensure_ascii=False).encode()
         except (UnicodeEncodeError, RecursionError):
             raise ValueError("a text holds half of a surrogate pair, or values lie too deep") from None
         return data

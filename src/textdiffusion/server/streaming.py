@@ -64,11 +64,11 @@ async def answered(request: Request, texts: Sequence[Text], shape: Shape, *, str
     try:
         if not stream:
             whole = await _unless_gone(request, _whole(texts))
-            return _gone() if whole is None else JSONResponse(shape.whole(whole))
+            return _gone(texts) if whole is None else JSONResponse(shape.whole(whole))
         news = _merged(texts)
         # What cannot be written shows before the first step, when there is a status left to say it by.
         first = await _unless_gone(request, _next(news))
-        return _gone() if first is None else EventStream(_events(first, news, shape, len(texts)), texts)
+        return _gone(texts) if first is None else EventStream(_events(first, news, shape, len(texts)), texts)
     except BaseException:
         _give_up(texts)
         raise
@@ -190,5 +190,6 @@ def _give_up(texts: Sequence[Text]) -> None:
         text.handle.cancel()
 
 
-def _gone() -> Response:
+def _gone(texts: Sequence[Text]) -> Response:
+    _give_up(texts)
     return Response(status_code=CLIENT_GONE)

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from serving.toy import language_model
 from starlette.testclient import TestClient
 
-from serving.toy import language_model
 from textdiffusion.language_model import DiffusionLM
 from textdiffusion.server import ServerSettings, make_app
 from textdiffusion.serving import Engine, Limits

@@ -1,4 +1,4 @@
-"""Other people's software: the openai client as it is, and requests that schemathesis makes up of the schema."""
+"""Other people's software: the openai client as it is, and requests made up of the schema."""
 
 import threading
 from collections.abc import Iterator

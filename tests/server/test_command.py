@@ -18,7 +18,6 @@ from serving.toy import language_model
 
 from textdiffusion.checkpoint import Checkpoint, save_checkpoint
 from textdiffusion.cli.main import main
-
 from textdiffusion.cli.serve import KEY, Service
 
 COMPLETIONS = "/v1/completions"
@@ -105,7 +104,8 @@ def test_a_killed_client_frees_its_place(running: Process) -> None:
     body = json.dumps(
         {"prompt": "the", "max_tokens": 60, "steps": 4000, "stream": True, "stream_steps": True}
     )
-    head = f"POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    lines = [f"POST {COMPLETIONS} HTTP/1.1", "Host: x", "Content-Type: application/json"]
+    head = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""])
     with socket.create_connection(("127.0.0.1", running.port)) as client:
         client.sendall((head + body).encode())
         assert b"200 OK" in client.recv(200)

@@ -1,6 +1,7 @@
 """The texts that a server gives are those of the library, whole and streamed, whatever is asked of them."""
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -96,7 +97,7 @@ def test_what_is_final_does_not_change(sampler: str, block: int | None, seed: in
     last = frames[-1]
     for frame in frames:
         assert (frame.tokens == last.tokens)[frame.final].all()
-    for before, after in zip(frames, frames[1:], strict=False):
+    for before, after in pairwise(frames):
         assert not (before.final & ~after.final).any()
     assert last.final.all()
 
@@ -197,7 +198,7 @@ def test_logprobs_are_the_confidence_of_the_last_frame(ours: Service) -> None:
     assert all(0 < len(top) <= 2 and max(top.values()) <= 0.0 for top in told["top_logprobs"])
     events = ours.events("/v1/completions", **body)
     parts = [data["choices"][0]["logprobs"]["tokens"] for _, data in events[:-1]]
-    assert sum(parts, []) == told["tokens"]
+    assert [token for part in parts for token in part] == told["tokens"]
 
 
 def test_logprobs_are_refused_where_they_mean_nothing(ours: Service) -> None:

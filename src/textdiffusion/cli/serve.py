@@ -16,7 +16,8 @@ from .quiet import quiet_libraries
 
 try:
     from ..server import ServerSettings, make_app
-    from ..server.running import address_of, listening, run as serve
+    from ..server.running import address_of, listening
+    from ..server.running import run as serve
 except ModuleNotFoundError as error:
     raise IncompatibleError(
         f"the server needs {error.name}, which is not installed; run `pip install 'textdiffusion[server]'`."

@@ -50,8 +50,8 @@ def main(
     parts = [
         f"# The server under load: {model}",
         f"{machine(lm.model.device)}. Command: `python benchmarks/server.py --model {model} "
-        f"--fuzzed {fuzzed} --clients {clients} --seconds {seconds:g} --compared {compared} --rounds {rounds} "
-        f"--shortest {shortest} --longest {longest} --steps {steps}`",
+        f"--fuzzed {fuzzed} --clients {clients} --seconds {seconds:g} --compared {compared} "
+        f"--rounds {rounds} --shortest {shortest} --longest {longest} --steps {steps}`",
         *_soaked(model, fuzzed),
         *_loaded(lm, clients, seconds, shortest, longest, steps),
         *_compared(lm, compared, rounds, shortest, longest, steps),
@@ -119,7 +119,7 @@ def _soaked(model: str, number: int) -> list[str]:
     return [
         f"## {sum(answers.values())} made-up requests",
         f"Statuses: {told}; {faults} of the server's own errors (500 and above); health: {health}. "
-        f"Resident memory {warm:.0f} MiB after warm-up and {after:.0f} MiB after the soak: {after / warm:.3f} times.",
+        f"Resident memory {warm:.0f} MiB after warm-up, {after:.0f} MiB after the soak: {after / warm:.3f} times.",
     ]
 
 
@@ -280,8 +280,8 @@ def _compared(
     return [
         f"## {clients} requests at once, against no server and against one after another",
         "\n".join(["| | seconds | tokens a second |", "|---|---|---|", *rows]),
-        f"The server has {offline / server_time:.2f} of the throughput offline, and {turns / server_time:.2f} "
-        f"times that of one after another; middle of {rounds} rounds, by turns, on {os.cpu_count()} cores.",
+        f"The server has {offline / server_time:.2f} of the throughput offline, and "
+        f"{turns / server_time:.2f} times that of one after another; middle of {rounds} rounds, by turns, on {os.cpu_count()} cores.",
     ]
 
 

@@ -97,7 +97,7 @@ def run(prog: str, argv: Sequence[str]) -> int:
     parser.add_fields(ServerSettings, title="what clients may ask")
     parser.add_fields(Limits, title="what is written at once")
     given = parser.read(argv)
-    service, settings, limits = (build(cls, given) for cls in (Service, ServerSettings, Limits))
+    service, settings, limits = build(Service, given), build(ServerSettings, given), build(Limits, given)
     keys, notes = service.keys, Console(stderr=True, highlight=False)
     with listening(service.host, service.port) as opened:
         quiet_libraries()

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.staticfiles import StaticFiles
@@ -31,7 +32,7 @@ _BODIES: Mapping[str, type[BaseModel]] = {
 _ALONE = ("/health", "/metrics", "/v1/models", "/openapi.json")
 PAGE = "static"
 """Folder of this package with the page for browsers, if there is one: it is served at /."""
-_NO_TELEMETRY = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+_NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
 
 class Model(BaseModel):

@@ -104,7 +104,7 @@ def routes(desk: Desk) -> APIRouter:
     router = APIRouter()
 
     @router.post(PATH, response_model=ChatCompletion)
-    async def chat(body: ChatRequest, request: Request) -> Response:  # type: ignore[valid-type]
+    async def chat(body: ChatRequest, request: Request) -> Response:
         """Answer a conversation."""
         desk.check_model(body.model)
         desk.check_texts(body.n or 1)

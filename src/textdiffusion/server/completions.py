@@ -92,7 +92,7 @@ def routes(desk: Desk) -> APIRouter:
     router = APIRouter()
 
     @router.post(PATH, response_model=Completion)
-    async def completions(body: CompletionRequest, request: Request) -> Response:  # type: ignore[valid-type]
+    async def completions(body: CompletionRequest, request: Request) -> Response:
         """Continue a prompt, or fill the gap before a suffix."""
         desk.check_model(body.model)
         prompts = _prompts(body.prompt)

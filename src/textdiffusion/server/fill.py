@@ -70,7 +70,7 @@ def routes(desk: Desk) -> APIRouter:
     router = APIRouter()
 
     @router.post(PATH, response_model=Filled)
-    async def fill(body: FillRequest, request: Request) -> Response:  # type: ignore[valid-type]
+    async def fill(body: FillRequest, request: Request) -> Response:
         """Fill the holes of a text."""
         desk.check_model(body.model)
         desk.check_texts(body.n or 1)

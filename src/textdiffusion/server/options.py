@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
-from pydantic.fields import FieldInfo
 
 from ..generation import Decoding
 from ..samplers import SAMPLERS, setting_fields
@@ -19,13 +18,13 @@ _OWN: Mapping[str, Any] = {"json_schema": dict[str, Any]}
 _NOT_OURS = {"settings"}
 
 
-def option_fields() -> dict[str, tuple[Any, FieldInfo]]:
+def option_fields() -> dict[str, tuple[Any, Any]]:
     """A field for each setting of `Decoding` and of every sampler; all may be left out."""
     own = {entry.name: Decoding for entry in dataclasses.fields(Decoding) if entry.name not in _NOT_OURS}
     homes: dict[str, type] = {}
     for recipe in SAMPLERS.values():
         homes |= {name: cls for name, (cls, _) in setting_fields(recipe.sampler).items()}
-    found: dict[str, tuple[Any, FieldInfo]] = {}
+    found: dict[str, tuple[Any, Any]] = {}
     for name, cls in (homes | own).items():
         hint = _OWN.get(name) or _in_json(typing.get_type_hints(cls)[name])
         found[name] = (hint | None, Field(None, description=field_docs(cls).get(name)))

@@ -119,7 +119,8 @@ def _soaked(model: str, number: int) -> list[str]:
     return [
         f"## {sum(answers.values())} made-up requests",
         f"Statuses: {told}; {faults} of the server's own errors (500 and above); health: {health}. "
-        f"Resident memory {warm:.0f} MiB after warm-up, {after:.0f} MiB after the soak: {after / warm:.3f} times.",
+        f"Resident memory {warm:.0f} MiB after warm-up, {after:.0f} MiB after the soak: "
+        f"{after / warm:.3f} times.",
     ]
 
 
@@ -281,7 +282,8 @@ def _compared(
         f"## {clients} requests at once, against no server and against one after another",
         "\n".join(["| | seconds | tokens a second |", "|---|---|---|", *rows]),
         f"The server has {offline / server_time:.2f} of the throughput offline, and "
-        f"{turns / server_time:.2f} times that of one after another; middle of {rounds} rounds, by turns, on {os.cpu_count()} cores.",
+        f"{turns / server_time:.2f} times that of one after another; middle of {rounds} rounds, by turns, "
+        f"on {os.cpu_count()} cores.",
     ]
 
 

@@ -18,10 +18,11 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.filterwarnings("default")
-def test_two_replicas_give_the_same_texts(tmp_path: Path) -> None:
+def test_two_replicas_give_the_same_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     serve = pytest.importorskip("ray.serve")
     import ray
 
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     lm = language_model()
     save_checkpoint(tmp_path / "tiny", Checkpoint(lm.model, lm.format.tokenizer, lm.settings))
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)

@@ -264,7 +264,7 @@ def test_deadlines_and_a_closed_engine() -> None:
     with service(lm=lm, limits=Limits(seconds=0.05)) as found:
 
         async def late():
-            asking = asyncio.create_task(asked(found.app, BODY))
+            asking = asyncio.create_task(asked(found.app, LONG))
             await asyncio.to_thread(door.wait)
             await asyncio.sleep(0.1)
             door.allow()

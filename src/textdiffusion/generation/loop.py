@@ -167,10 +167,7 @@ def _run(
     over, clock = state.tokens.new_tensor(ends), _Clock()
 
     def frame() -> Frame:
-        final = closed | state.settled if keeps else closed
-        shown = (state.tokens, state.settled, state.confidence, final)
-        costs = (reader.calls, clock.spent, reader.reading.read, reader.guide.judged)
-        return Frame(step, steps, *shown, *costs, reader.likely)
+        return reader.frame(step, steps, state, closed | state.settled if keeps else closed, clock.spent)
 
     yield frame()
     for number, window in enumerate(windows):
@@ -195,8 +192,7 @@ def _run(
             if last and ends:
                 ended = ended | (window.where & torch.isin(state.tokens, over)).any(1)
                 state = _closed(state, canvas.editable & ended[:, None], ends[-1])
-            if last and not sampler.beyond:
-                closed = closed | window.where | ended[:, None]
+            closed = closed | window.where | ended[:, None] if last and not sampler.beyond else closed
             clock.pause()
             yield frame()
             clock.resume()
@@ -278,6 +274,12 @@ class _Reader:
             if self.likely is not None:
                 self.likely = self.likely.then(where, found.own)
             return found
+
+    def frame(self, step: int, steps: int, state: State, final: Where, seconds: float) -> Frame:
+        """What is shown after a step, with what it cost so far."""
+        shown = (state.tokens, state.settled, state.confidence, final)
+        costs = (self.calls, seconds, self.reading.read, self.guide.judged)
+        return Frame(step, steps, *shown, *costs, self.likely)
 
     def about(self, state: State) -> Predict:
         """How the network is asked in a step that begins with `state`."""

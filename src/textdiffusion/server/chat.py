@@ -18,6 +18,7 @@ from .streaming import Written, answered
 from .writing import News, Tells, Text, Wanted
 
 PATH = "/v1/chat/completions"
+_WITH_SCHEMA = frozenset(("json_schema",))
 
 
 class Logprob(BaseModel):
@@ -144,7 +145,7 @@ def _with_schema(body: Any) -> Any:
     """The request with the schema of its `response_format` as the constraint that it is."""
     wanted = body.response_format
     named = None if wanted is None else wanted.json_schema
-    asks = wanted is not None and wanted.type == "json_schema"
+    asks = wanted is not None and wanted.type in _WITH_SCHEMA
     if asks is (named is None):
         raise SettingsError("response_format: the type json_schema and a json_schema belong together.")
     if named is None:

@@ -147,7 +147,14 @@ class DiffusionLM:
         seed: int = 0,
         decoding: Decoding,
     ) -> Task:
-        """The next answer of a conversation; its oldest turns are left out where there is no room for all.
+        """The next answer of a conversation, as `turn` has it."""
+        ids, room = self.turn(messages, length=length)
+        return self.continuing([ids], length=room, seeds=[seed], decoding=decoding)
+
+    def turn(
+        self, messages: Sequence[Mapping[str, str]], *, length: Length | None = None
+    ) -> tuple[list[int], Length]:
+        """Ids before the next answer, and its length; the oldest turns are left out where there is no room.
 
         Without a `length` it is read where the model can tell one, and else as long as answers usually are.
         """
@@ -155,8 +162,7 @@ class DiffusionLM:
             length = AUTO if self.tells_length else min(USUAL_ANSWER, self.longest // 2)
         room = length if isinstance(length, int) else self.longest // 4  # at the least
         turns = turns_of(messages, "this conversation")
-        ids = ChatTemplate(self.format.tokenizer).prompt_within(turns, self.longest - room)
-        return self.continuing([ids], length=length, seeds=[seed], decoding=decoding)
+        return ChatTemplate(self.format.tokenizer).prompt_within(turns, self.longest - room), length
 
     def fill(
         self,
@@ -318,6 +324,7 @@ class DiffusionLM:
             prompt=self.format.told(canvas),
             start=task.start,
             constraint=self.wording.guard(task.decoding.language, canvas, ends=ends, around=around),
+            likely=task.likely,
         )
         first, start = task.look, task.start
         if first is not None:

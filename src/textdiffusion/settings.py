@@ -1,9 +1,14 @@
 """Frozen dataclasses from YAML, JSON and back: the one reader of recipes, checkpoints and requests."""
 
+import ast
 import dataclasses
+import inspect
+import textwrap
 import types
 import typing
 from collections.abc import Mapping
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,6 +63,24 @@ def check_at_least_one(settings: Any, *names: str) -> None:
         value = settings.__dict__[name]
         if value is not None and value < 1:
             raise SettingsError(f"{name} is {value}; it must be at least 1.")
+
+
+@cache
+def field_docs(cls: type) -> Mapping[str, str]:
+    """The docstring under each field of a class and its bases; none where the source is not at hand."""
+    found: dict[str, str] = {}
+    for base in filter(dataclasses.is_dataclass, cls.__bases__):
+        found |= field_docs(base)
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+    except OSError:
+        return found
+    (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef))
+    for pair in pairwise(body):
+        match pair:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                found[name] = inspect.cleandoc(text).replace("\n", " ")
+    return found
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

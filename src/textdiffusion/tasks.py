@@ -28,6 +28,8 @@ class Task:
     """What steers the texts, if anything does."""
     start: Start | None = None
     """The text in which the steps begin, where that is not all noise."""
+    likely: int = 0
+    """Tokens of each place that the frames show beside the one that stands there."""
     draft: Draft | None = None
     """The one text that all rows are parts of, where one is revised."""
 

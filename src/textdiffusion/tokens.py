@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 MASK_TOKEN = "[MASK]"
 _HOLE = re.compile(r" ?(?:\[MASK(?::(\d+))?\]|_{2,})")
 CJK = r"[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]"
+_MOST_DIGITS = 7
+"""Of the tokens of a hole."""
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
 _SPACE_IN_CJK = re.compile(f"(?<={CJK}) (?={CJK})")
 """Between such characters a hole has no space, though the decoder of a word piece model writes one."""
 _PROBE = (
@@ -123,6 +126,19 @@ class TextFormat:
         gaps, rest = _gaps(text)
         if not gaps:
             raise SettingsError("the text has no hole; write [MASK], [MASK:3] for three tokens, or ____.")
+        return self._laid(gaps, rest)
+
+    def between(self, before: str, size: int, after: str) -> tuple[list[int], list[bool]]:
+        """As `template`, of a text with one hole of `size` tokens; what else looks like one is text."""
+        return self._laid([_Gap.behind(before, size)], after)
+
+    def inserted(self, before: str, ids: Sequence[int]) -> str:
+        """What ids in the hole behind a text say, to be put between that text and what follows."""
+        gap = _Gap.behind(before, len(ids))
+        piece = self._piece(list(ids), spaced=gap.spaced, first=not gap.before)
+        return piece.removeprefix(" ") if gap.spaced else piece
+
+    def _laid(self, gaps: Sequence["_Gap"], rest: str) -> tuple[list[int], list[bool]]:
         ids = self.prompt("")
         holes = [False] * len(ids)
         for gap in gaps:
@@ -189,6 +205,13 @@ class TextFormat:
         listed, ends = list(ids), self.ends
         return listed[: next((place for place, id in enumerate(listed) if id in ends), len(listed))]
 
+    def steady(self, ids: Sequence[int]) -> list[int]:
+        """The ids without the bytes at their end: a byte that does not fit spoils all bytes before it."""
+        left = list(ids)
+        while left and _BYTE.fullmatch(str(self.tokenizer.convert_ids_to_tokens(left[-1]))):
+            left.pop()
+        return left
+
     def banned(self, vocab: int, *, learns_end: bool) -> list[int]:
         """Ids that a sampler must never write: special ones, and rows of the network that are no token."""
         kept = set(self.ends) if learns_end else set()
@@ -235,14 +258,23 @@ class _Gap:
     spaced: bool
     """Whether a space that belongs to the first hole stands there."""
 
+    @classmethod
+    def behind(cls, text: str, size: int) -> "_Gap":
+        """The hole behind a text."""
+        return cls(text.removesuffix(" "), size, text.endswith(" "))
+
 
 def _gaps(text: str) -> tuple[list[_Gap], str]:
     """The holes of a text from left to right, and the text behind the last."""
     gaps, place = list[_Gap](), 0
     for found in _HOLE.finditer(text):
-        size = int(found.group(1) or 1)
+        digits, hole = found.group(1) or "1", found.group().strip()
+        if len(digits) > _MOST_DIGITS:
+            raise SettingsError(
+                f"the hole {hole:.24} is longer than any text; write [MASK:n] with a smaller n."
+            )
+        size = int(digits)
         if size < 1:
-            hole = found.group().strip()
             raise SettingsError(f"the hole {hole!r} has no token; write [MASK:n] with n from 1.")
         if gaps and found.start() == place:
             gaps[-1] = replace(gaps[-1], size=gaps[-1].size + size)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from textdiffusion.cli.flags import IN_A_ROW, TEXT, Parser, build, field_docs
+from textdiffusion.cli.flags import IN_A_ROW, TEXT, Parser, build
 from textdiffusion.errors import SettingsError
+from textdiffusion.settings import field_docs
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from textdiffusion.generation import Frame
 def frame(seconds: float, settled: list[bool]) -> Frame:
     row = torch.tensor([settled])
     nothing = torch.full(row.shape, torch.nan)
-    return Frame(0, 1, row.long(), row, nothing, nfe=0, seconds=seconds, read=torch.tensor([0]))
+    return Frame(0, 1, row.long(), row, nothing, row, nfe=0, seconds=seconds, read=torch.tensor([0]))
 
 
 def test_all_write_in_every_round_and_the_first_is_thrown_away() -> None:

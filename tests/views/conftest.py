@@ -37,6 +37,7 @@ def condense(pieces: Sequence[str], prompt: int, per_step: int) -> Iterator[Fram
             row,
             row != mask,
             torch.tensor([confidence]),
+            row != mask,
             nfe=step,
             seconds=step / 8,
             read=torch.tensor([1]),

@@ -30,7 +30,15 @@ def frame() -> Frame:
     confidence = torch.full((2, 6), torch.nan)
     confidence[1, 3] = 0.123456789
     return Frame(
-        1, 4, tokens, tokens != 25, confidence, nfe=1, seconds=0.5, read=torch.full_like(tokens[:, 0], 4)
+        1,
+        4,
+        tokens,
+        tokens != 25,
+        confidence,
+        tokens != 25,
+        nfe=1,
+        seconds=0.5,
+        read=torch.full_like(tokens[:, 0], 4),
     )
 
 

@@ -1,21 +1,17 @@
 """Flags read off dataclasses: a field is a flag, its docstring the help, its type what is read."""
 
 import argparse
-import ast
 import dataclasses
-import inspect
-import textwrap
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
-from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from ..errors import SettingsError
 from ..registry import did_you_mean
+from ..settings import field_docs
 
 T = TypeVar("T")
 
@@ -130,24 +126,6 @@ def rest(given: Mapping[str, Any], classes: Collection[type]) -> dict[str, Any]:
 def build(cls: type[T], given: Mapping[str, Any]) -> T:
     """An object of the dataclass from what was given; the rest keeps its defaults."""
     return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in own(cls, given).items()})
-
-
-@cache
-def field_docs(cls: type) -> Mapping[str, str]:
-    """The docstring under each field of a class and its bases; none where the source is not at hand."""
-    found: dict[str, str] = {}
-    for base in filter(dataclasses.is_dataclass, cls.__bases__):
-        found |= field_docs(base)
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-    except OSError:
-        return found
-    (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef))
-    for pair in pairwise(body):
-        match pair:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                found[name] = inspect.cleandoc(text).replace("\n", " ")
-    return found
 
 
 def _hyphened(word: str) -> str:

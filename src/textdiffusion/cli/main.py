@@ -22,6 +22,7 @@ COMMANDS: Registry[Command] = Registry(
         "generate": Command("textdiffusion.cli.generate", "Continue a prompt."),
         "chat": Command("textdiffusion.cli.chat", "Talk with a model."),
         "fill": Command("textdiffusion.cli.fill", "Fill the holes of a text."),
+        "serve": Command("textdiffusion.cli.serve", "Serve a model by OpenAI's interface."),
         "compare": Command("textdiffusion.cli.compare", "Let two models or samplers write side by side."),
         "revise": Command("textdiffusion.cli.revise", "Change what is wrong in a draft."),
         "train": Command("textdiffusion.cli.train", "Train a model from a recipe."),

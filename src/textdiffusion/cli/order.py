@@ -1,6 +1,5 @@
 """What a user asks of `generate` and `fill`, read from flags and checked before a model is loaded."""
 
-import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from ..errors import SettingsError
 from ..generation import Decoding
-from ..samplers import SAMPLERS
+from ..samplers import SAMPLERS, setting_fields
 from ..settings import check_at_least_one
 from ..views import Drawing, saver_for
 from ..views.fonts import choose_files
@@ -118,16 +117,6 @@ def read_order(
     options = rest(given, (*others, Order))
     Decoding().changed(options).recipe()  # raises now what would be raised after loading
     return build(Order, given), options, {name: given[name] for name in mine if name in given}
-
-
-def setting_fields(sampler: Any) -> dict[str, tuple[type, Any]]:
-    """The sampler's own settings: the class of the policy that has each, and its value."""
-    found: dict[str, tuple[type, Any]] = {}
-    for entry in dataclasses.fields(sampler):
-        value = sampler.__dict__[entry.name]
-        part = dataclasses.is_dataclass(value)
-        found |= setting_fields(value) if part else {entry.name: (type(sampler), value)}
-    return found
 
 
 def _sampler_in(prog: str, argv: Sequence[str]) -> str | None:

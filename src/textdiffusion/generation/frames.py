@@ -2,10 +2,34 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Int
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..shapes import PerToken, Tokens, Where
+from ..shapes import Logits, PerToken, Tokens, Where
+
+
+@dataclass(frozen=True)
+class Likely:
+    """The likeliest tokens of each place when the network was last asked about it, in order."""
+
+    ids: Int[Tensor, "batch length choices"]
+    """0 where it was not asked yet."""
+    probability: Float[Tensor, "batch length choices"]
+    """Before penalty, temperature, cuts and constraint; nan where it was not asked yet."""
+
+    @classmethod
+    def nothing(cls, tokens: Tokens, choices: int) -> "Likely":
+        """Before the first call."""
+        empty = tokens.new_zeros(*tokens.shape, choices, dtype=torch.int32)
+        return cls(empty, torch.full(empty.shape, torch.nan, device=tokens.device))
+
+    def then(self, where: Where, own: Logits) -> "Likely":
+        """With what the network says of these places, as logits."""
+        found = own.softmax(-1).topk(self.ids.shape[-1], dim=-1)
+        ids, probability = self.ids.clone(), self.probability.clone()
+        ids[where], probability[where] = found.indices.to(ids), found.values.to(probability)
+        return Likely(ids, probability)
 
 
 @dataclass(frozen=True)
@@ -22,6 +46,8 @@ class Frame:
     """True where the text is no longer noise; prompts and padding are settled from the start."""
     confidence: PerToken
     """Probability that the network gave to each written token when it settled; nan where none was read."""
+    final: Where
+    """True where no later step can change the text; a sampler that rewrites finishes block by block."""
     nfe: int
     """Network calls so far."""
     seconds: float
@@ -30,3 +56,5 @@ class Frame:
     """Tokens of each text that the network has read so far, a token once for each call that it was in."""
     judged: int = 0
     """Texts that a classifier which guides has read so far, every candidate counted."""
+    likely: Likely | None = None
+    """What else the network thought of, where that was asked for."""

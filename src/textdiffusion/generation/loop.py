@@ -23,7 +23,7 @@ from ..shapes import Logits, PerAsked, Times, Tokens, Where
 from .autoregressive import NextToken
 from .canvases import Canvases
 from .decoding import Decoding
-from .frames import Frame
+from .frames import Frame, Likely
 from .guided import Twofold, guide_of, noise_for, twice
 from .memory import CACHES, Exact, check_stays, memory_for
 from .reading import Anew, Reading, reading_of
@@ -49,6 +49,7 @@ def denoise(
     prompt: Where | None = None,
     start: Start | None = None,
     constraint: Guard | None = None,
+    likely: int = 0,
 ) -> Iterator[Frame]:
     """Yield the noise, then a frame per step, down to text.
 
@@ -57,7 +58,7 @@ def denoise(
     `teacher` has its own text written instead of a drawn one. A `classifier` steers what is written;
     `prompt` is what a `guidance_scale` weighs, all that is given when left out. With a `start` the steps
     begin in that text and at its noise rate, not in pure noise. With a `constraint` laid along the canvas the
-    texts match it; it is to know the `ends`.
+    texts match it; it is to know the `ends`. The frames show so many of the `likely` tokens of each place.
 
     Raises:
         IncompatibleError: the sampler has no meaning for the corruption, or for a constraint, or the cache
@@ -79,7 +80,7 @@ def denoise(
         both, grid = _reading(denoiser, twice(canvas), full, recipe.sampler)
         reading = Twofold(both, told, noise)
     windows = plan(canvas, full, one_per_call=recipe.one_per_call, grid=grid)
-    reader = _Reader(reading, corruption, canvas, full, banned, teacher, guide, keeper)
+    reader = _Reader(reading, corruption, canvas, full, banned, teacher, guide, keeper, likely)
     return _run(reader, full, generator, windows, ends, start)
 
 
@@ -162,11 +163,11 @@ def _run(
     counts = generator.keys.new_tensor([window.steps for window in windows])
     step, steps = 0, int(counts.amax(1).sum())
     ended = torch.zeros_like(canvas.editable[:, 0])
+    closed, keeps = ~canvas.editable, sampler.keeps(corruption)
     over, clock = state.tokens.new_tensor(ends), _Clock()
 
     def frame() -> Frame:
-        shown = (state.tokens, state.settled, state.confidence)
-        return Frame(step, steps, *shown, reader.calls, clock.spent, reader.reading.read, reader.guide.judged)
+        return reader.frame(step, steps, state, closed | state.settled if keeps else closed, clock.spent)
 
     yield frame()
     for number, window in enumerate(windows):
@@ -191,6 +192,7 @@ def _run(
             if last and ends:
                 ended = ended | (window.where & torch.isin(state.tokens, over)).any(1)
                 state = _closed(state, canvas.editable & ended[:, None], ends[-1])
+            closed = closed | window.where | ended[:, None] if last and not sampler.beyond else closed
             clock.pause()
             yield frame()
             clock.resume()
@@ -251,12 +253,14 @@ class _Reader:
         teacher: Teacher | None,
         guide: Guide,
         keeper: Keeper | None,
+        likely: int,
     ) -> None:
         self.reading, self.corruption, self.canvas, self.guide = reading, corruption, canvas, guide
         self.banned, self.teacher, self.keeper = banned, teacher, keeper
         filters = decoding.filters()
         self.filters = filters if keeper is None else filters.soft
         self.bars: Int[Tensor, " barred"] | None = None
+        self.likely = Likely.nothing(canvas.tokens, likely) if likely else None
         self.calls = 0
 
     def predict(self, xt: Tokens, t: Times, where: Where) -> Prediction:
@@ -267,7 +271,15 @@ class _Reader:
             seen, rates = self._seen(xt, where, logits.shape[-1]), self._rates(xt, t, where)
             found = self.guide(logits, xt, where, lambda steered: self._filtered(steered, seen, rates))
             self.reading.hear(found, where)
+            if self.likely is not None:
+                self.likely = self.likely.then(where, found.own)
             return found
+
+    def frame(self, step: int, steps: int, state: State, final: Where, seconds: float) -> Frame:
+        """What is shown after a step, with what it cost so far."""
+        shown = (state.tokens, state.settled, state.confidence, final)
+        costs = (self.calls, seconds, self.reading.read, self.guide.judged)
+        return Frame(step, steps, *shown, *costs, self.likely)
 
     def about(self, state: State) -> Predict:
         """How the network is asked in a step that begins with `state`."""

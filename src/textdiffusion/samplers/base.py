@@ -75,6 +75,10 @@ class Sampler(ABC):
         """
         return False
 
+    def keeps(self, corruption: Corruption) -> bool:
+        """Whether a place that has settled stays as it is until the end."""
+        return False
+
     @property
     def many_paths(self) -> str:
         """Why a text can come about in many ways; empty where the visible text alone says what is next.

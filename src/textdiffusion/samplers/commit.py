@@ -21,6 +21,8 @@ class Commit(ABC):
 
     many_paths: str = "where it writes is left to chance"
     """Why a text can come about in many ways; empty where the visible text alone says what is next."""
+    keeps: bool = True
+    """Whether only open places are written, so that a written token stays unless it is taken back."""
     rewrites: bool = False
     """Whether all that may be written is, so that written tokens which it asks about change together."""
 
@@ -42,6 +44,7 @@ class Everything(Commit):
     """Write the whole window anew, settled positions too."""
 
     many_paths = _AGAIN
+    keeps = False
     rewrites = True
 
     def ask(self, state: State, moment: Moment, generator: RowGenerator) -> Where:
@@ -160,6 +163,7 @@ class SureOrBetter(Commit):
     """
 
     many_paths = _AGAIN
+    keeps = False
 
     threshold: float = 0.7
     """Probability from which a token is written, from 0 to 1."""

@@ -67,6 +67,9 @@ class Posterior(Sampler):
     tail: Tail = field(default_factory=Drawn)
     """The last step."""
 
+    def keeps(self, corruption: Corruption) -> bool:
+        return corruption.masks_only
+
     @property
     def any_noise(self) -> bool:
         return True

@@ -74,6 +74,16 @@ def sampler_settings(sampler: Any) -> dict[str, Any]:
     return found
 
 
+def setting_fields(sampler: Any) -> dict[str, tuple[type, Any]]:
+    """The sampler's own settings: the class of the policy that has each, and its value."""
+    found: dict[str, tuple[type, Any]] = {}
+    for entry in dataclasses.fields(sampler):
+        value = sampler.__dict__[entry.name]
+        part = dataclasses.is_dataclass(value)
+        found |= setting_fields(value) if part else {entry.name: (type(sampler), value)}
+    return found
+
+
 def _changed(part: Any, settings: Mapping[str, Any]) -> Any:
     changes = {}
     for entry in dataclasses.fields(part):

@@ -34,6 +34,8 @@ class Reopen(ABC):
     other rules keep to the window, which is read anew at every call: with them the cache stays exact.
     """
 
+    keeps: bool = False
+    """Whether what is written stays."""
     many_paths: str = "it takes tokens back"
     """Why a text can come about in more than one way; empty where nothing is taken back."""
 
@@ -71,6 +73,7 @@ class Reopen(ABC):
 class Nothing(Reopen):
     """What is written stays."""
 
+    keeps = True
     many_paths = ""
 
     def choose(self, state: State, writing: Writing, generator: RowGenerator) -> Where:

@@ -55,6 +55,9 @@ class Unmask(Sampler):
             )
         return self.reopen.take_back(state, writing, corruption, generator)
 
+    def keeps(self, corruption: Corruption) -> bool:
+        return self.commit.keeps and self.reopen.keeps
+
     @property
     def beyond(self) -> bool:
         return self.reopen.beyond

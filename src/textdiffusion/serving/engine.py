@@ -76,6 +76,11 @@ class Engine:
             self._changed.notify()
         return request.handle
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes requests."""
+        return self._open
+
     def metrics(self) -> Metrics:
         """What was done so far."""
         return self._counters.shown(len(self._queue), len(self._crowd.running))

@@ -78,6 +78,7 @@ def test_frame_of_another_canvas_is_refused() -> None:
                 tokens=small.tokens[:, :3],
                 settled=small.settled[:, :3],
                 confidence=small.confidence[:, :3],
+                final=small.final[:, :3],
             )
         )
 

@@ -49,6 +49,14 @@ def judged(
     return found
 
 
+def seconds(model: str, decoding: td.Decoding, length: int, seed: int) -> float:
+    """For one text written alone, which does not end before its length."""
+    lm = td.load(model, device="cpu", dtype="float32")
+    prompt = lm.format.prompt("")
+    canvas = room_behind(lm, [prompt], length - len(prompt))
+    return desk_of(lm, ends=False).write(canvas, decoding, [seed]).seconds
+
+
 def bound(path: Path, model: str, data: str, windows: int, samples: int, length: int | None = None) -> float:
     """Nats per token of whole windows of the test split, their first token given, by the model's noise."""
     if not path.exists():

@@ -11,11 +11,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import tyro
-from judged import Row, Writing, entropy, human, judged, per_token, point
+from judged import Row, Writing, entropy, human, judged, per_token, point, seconds
 from seeds import over_seeds
 from timing import machine
 
@@ -31,6 +33,24 @@ COMPARED = {key: f"{key}_{'ratio' if key == 'perplexity' else 'difference'}" for
 """The same of two models on the same texts."""
 Found = Mapping[str, Mapping[int, Sequence[Sequence[Row]]]]
 """Texts of each seed, by who wrote them how, and by planned calls."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """Who writes, and how."""
+
+    model: str
+    who: str
+    sampler: str
+    steps: int
+    top_p: float
+
+    @property
+    def decoding(self) -> td.Decoding:
+        """As settings of a generation."""
+        return td.Decoding().changed(
+            {"sampler": self.sampler, "steps": self.steps, "temperature": 1.0, "top_p": self.top_p}
+        )
 
 
 def main(
@@ -51,20 +71,14 @@ def main(
     rows = likelihoods(runs / f"likelihood-{limit}.jsonl", model, baseline, data, limit)
     judge = td.load(scorer, device="cpu", dtype="float32")
     found: dict[str, dict[int, list[list[Row]]]] = {}
-    for name, way, steps in [
-        *(("diffusion", sampler, steps) for sampler in samplers for steps in calls),
-        ("autoregressive", "autoregressive", writing.length - 1),
-    ]:
-        decoding = td.Decoding().changed(
-            {"sampler": way, "temperature": 1.0, "top_p": top_p, **({} if name == way else {"steps": steps})}
-        )
+    ways = [Way(model, f"diffusion, {one}", one, steps, top_p) for one in samplers for steps in calls]
+    ways.append(Way(baseline, "autoregressive", "autoregressive", writing.length - 1, top_p))
+    for way, spent in zip(ways, timed(runs / "seconds.json", ways, writing.length), strict=True):
+        name = f"{way.sampler}-{way.steps}-%s-{writing.length}-{writing.texts}-{top_p}.jsonl"
         for seed in seeds:
-            path = runs / "texts" / f"{way}-{steps}-{seed}-{writing.length}-{writing.texts}-{top_p}.jsonl"
-            folder = baseline if name == way else model
-            texts = judged(path, folder, judge, decoding, seed, writing)
-            found.setdefault(name if name == way else f"{name}, {way}", {}).setdefault(steps, []).append(
-                texts
-            )
+            texts = judged(runs / "texts" / (name % seed), way.model, judge, way.decoding, seed, writing)
+            texts = [{**row, "seconds": spent} for row in texts]
+            found.setdefault(way.who, {}).setdefault(way.steps, []).append(texts)
     people = human(data, judge, model, writing)
     command = (
         f"python benchmarks/stories.py --data STORIES --baseline {baseline} --scorer {scorer} "
@@ -80,7 +94,8 @@ def main(
             f"{writing.texts} texts of {writing.length} tokens from nothing by each of the seeds, the most "
             f"probable tokens that reach {top_p} being kept; ± is the standard error over the seeds of the "
             "drawing, the models being one of each. What people wrote has "
-            f"{people[0]:.3f} nats per token before the judge, and its tokens an entropy of {people[1]:.2f}.",
+            f"{people[0]:.3f} nats per token before the judge, and its tokens an entropy of {people[1]:.2f}. "
+            "Milliseconds are those of one text, written alone.",
             written_told(found),
             f"![The curves]({FIGURE})",
         ]
@@ -91,6 +106,18 @@ def main(
         points = [point(who, steps, texts) for who, by in found.items() for steps, texts in by.items()]
         norm = drawn.Norm(people[0], entropy=people[1])
         drawn.save_frontier(save.with_name(FIGURE), points, norm, "nats per token before the judge")
+
+
+def timed(path: Path, ways: Sequence[Way], length: int) -> list[float]:
+    """Seconds for a text of each way: the middle of three rounds in turn, after one to warm up.
+
+    Taken apart from the writing, which may go on for long beside other work.
+    """
+    if not path.exists():
+        rounds = [[seconds(way.model, way.decoding, length, turn) for way in ways] for turn in range(4)]
+        write_whole(path, json.dumps([median(each) for each in zip(*rounds[1:], strict=True)]).encode())
+    found: list[float] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def likelihoods(path: Path, model: str, baseline: str, data: str, limit: int) -> list[dict[str, Any]]:
@@ -117,14 +144,14 @@ def likelihoods_told(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def written_told(found: Found) -> str:
     """A line for each way of writing and number of steps."""
-    lines = ["| | steps | calls | nats per token | entropy | s a batch |", "|---|---|---|---|---|---|"]
+    lines = ["| | steps | calls | nats per token | entropy | ms |", "|---|---|---|---|---|---|"]
     for who, by_steps in found.items():
         for steps, texts in by_steps.items():
             rows = [row for each in texts for row in each]
-            means = [sum(row[key] for row in rows) / len(rows) for key in ("calls", "seconds")]
+            cost, spent = (sum(row[key] for row in rows) / len(rows) for key in ("calls", "seconds"))
             nats = over_seeds([per_token(each) for each in texts], 3)
             lines.append(
-                f"| {who} | {steps} | {means[0]:.0f} | {nats} | {entropy(rows):.2f} | {means[1]:.2f} |"
+                f"| {who} | {steps} | {cost:.0f} | {nats} | {entropy(rows):.2f} | {1000 * spent:.0f} |"
             )
     return "\n".join(lines)
 

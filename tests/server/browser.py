@@ -12,8 +12,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 import uvicorn
-
 from serving.toy import Held, held
+
 from textdiffusion import load
 from textdiffusion.language_model import DiffusionLM
 from textdiffusion.server import make_app

@@ -1,20 +1,23 @@
 """`/v1/options`: what may be asked of the model, read off the tables and dataclasses that hold it."""
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, TypeAdapter
 
+from ..generation import Decoding
 from ..generation.memory import CACHES
 from ..guidance import GUIDANCE_METHODS
+from ..language_model import DiffusionLM
 from ..registry import Registry
 from ..samplers import SAMPLERS, Recipe, setting_fields
 from ..schedules import STEP_GRIDS
 from ..settings import field_docs
 from ..tokens import HOLE
 from .desk import Desk
-from .protocol import MOST_LIKELY, OPTIONS
+from .protocol import OPTIONS
 
 PATH = "/v1/options"
 _TABLES: Mapping[str, Registry[Any]] = {
@@ -73,8 +76,6 @@ class Offers(BaseModel):
     """Regular expression of the holes in a text."""
     special: list[int]
     """Ids of tokens that say nothing, such as the end of a text."""
-    most_steps: int
-    most_alternatives: int
     options: list[Option]
     samplers: list[SamplerOffer]
     schedules: list[GridOffer]
@@ -92,7 +93,7 @@ def routes(desk: Desk) -> APIRouter:
     return router
 
 
-def _offers(desk: Desk, lm: Any) -> Offers:
+def _offers(desk: Desk, lm: DiffusionLM) -> Offers:
     decoding = lm.decoding()
     tokenizer = lm.format.tokenizer
     return Offers(
@@ -102,8 +103,6 @@ def _offers(desk: Desk, lm: Any) -> Offers:
         chats=bool(tokenizer.chat_template),
         hole=HOLE.pattern,
         special=sorted(tokenizer.all_special_ids),
-        most_steps=desk.settings.max_steps,
-        most_alternatives=MOST_LIKELY,
         options=list(_own_options(decoding)),
         samplers=[
             _sampler(name, recipe, decoding.settings if name == decoding.sampler else {})
@@ -116,13 +115,13 @@ def _offers(desk: Desk, lm: Any) -> Offers:
     )
 
 
-def _own_options(decoding: Any) -> Iterable[Option]:
+def _own_options(decoding: Decoding) -> Iterable[Option]:
     """The settings of all samplers alike, as the model has them."""
-    docs = field_docs(type(decoding))
-    for name in [name for name in decoding.__dict__ if name in OPTIONS]:
-        table = _TABLES.get(name)
-        choices = None if table is None else list(table)
-        yield _option(name, docs, decoding.__dict__[name], choices)
+    docs = field_docs(Decoding)
+    for name, value in decoding.__dict__.items():
+        if name in OPTIONS:
+            table = _TABLES.get(name)
+            yield _option(name, docs, value, None if table is None else list(table))
 
 
 def _sampler(name: str, recipe: Recipe, changed: Mapping[str, Any]) -> SamplerOffer:
@@ -132,17 +131,20 @@ def _sampler(name: str, recipe: Recipe, changed: Mapping[str, Any]) -> SamplerOf
         summary=recipe.summary,
         source=recipe.source,
         exact=recipe.exact,
-        settings=[_option(key, field_docs(cls), changed.get(key, value)) for key, (cls, value) in own.items()],
+        settings=[
+            _option(key, field_docs(cls), changed.get(key, value)) for key, (cls, value) in own.items()
+        ],
         defaults=dict(recipe.defaults),
     )
 
 
+@cache
+def _kind(name: str) -> str:
+    """The first of the types that a setting has in JSON."""
+    schema = TypeAdapter(OPTIONS[name][0]).json_schema()
+    return str(next(kind for part in schema["anyOf"] if (kind := part["type"]) != "null"))
+
+
 def _option(name: str, docs: Mapping[str, str], value: Any, choices: list[str] | None = None) -> Option:
     about = docs.get(name, "")
-    return Option(name=name, kind=_kind(OPTIONS[name][0]), about=about, default=value, choices=choices)
-
-
-def _kind(hint: Any) -> str:
-    """The first of the types that a setting has in JSON."""
-    schema = TypeAdapter(hint).json_schema()
-    return str(next(kind for part in schema["anyOf"] if (kind := part["type"]) != "null"))
+    return Option(name=name, kind=_kind(name), about=about, default=value, choices=choices)

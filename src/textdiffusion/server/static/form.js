@@ -29,6 +29,8 @@ export class Settings {
     choice.value = sampler ?? usual.default;
     choice.onchange = () => this.change();
     this.change();
+    const grid = this.fields.get("schedule");
+    grid.input.onchange = () => { grid.about.textContent = this.gridNote(grid); };
   }
 
   get sampler() { return this.offers.samplers.find(one => one.name === this.fields.get("sampler").input.value); }
@@ -46,6 +48,11 @@ export class Settings {
     }
   }
 
+  gridNote({ option, input }) {
+    const found = this.offers.schedules.find(one => one.name === input.value);
+    return found ? `${found.summary} (${found.source})` : option.about;
+  }
+
   add(parent, option, explains) {
     const label = element("label", { className: "field" }, parent);
     label.dataset.name = option.name;
@@ -53,11 +60,10 @@ export class Settings {
     const input = inputOf(option);
     input.name = option.name;
     label.append(input);
-    if (explains && option.about) {
-      const about = element("small", { id: `about-${++count}`, textContent: option.about }, label);
-      input.setAttribute("aria-describedby", about.id);
-    } else if (option.about) label.title = option.about;
-    this.fields.set(option.name, { option, input, label });
+    const about = element("small", { id: `about-${++count}`, textContent: option.about, hidden: !explains }, label);
+    input.setAttribute("aria-describedby", about.id); // read out where it is hidden, too
+    if (!explains) label.title = option.about;
+    this.fields.set(option.name, { option, input, label, about });
   }
 
   // The settings that were given, as a request has them; throws what cannot be read.

@@ -173,7 +173,7 @@ def test_who_wants_no_motion_gets_the_finished_text(browser: Any, server: Site) 
         fill(page, "write", text=PROMPT, length=8, steps=8, sampler="confidence", seed=1)
         page.click("#write [data-do=run]")
         server.door.allow(4)
-        page.wait_for_selector("#write [type=range][max='4']")
+        page.wait_for_selector("#write .status:text('4 more steps have come')")
         assert cells(page, kind=".mask").count() == 8
         server.door.allow()
         finished(page, "write")

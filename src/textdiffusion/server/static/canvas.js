@@ -25,7 +25,7 @@ export class Canvas {
   clear() {
     this.text.replaceChildren();
     this.tip.close();
-    Object.assign(this, { spans: [], row: [], marks: new Set(), changes: false, current: -1, shows: () => true });
+    Object.assign(this, { spans: [], row: [], marks: new Set(), changes: false, current: -1, end: -1, shows: () => true });
   }
 
   // Only the places for which `shows` is true; those of a prompt may be left out.
@@ -46,9 +46,9 @@ export class Canvas {
 
   show(row) {
     if (row.length !== this.spans.length) this.build(row.length);
-    const before = this.row;
-    this.row = row;
-    row.forEach((cell, i) => { if (before[i] !== cell) this.draw(i); });
+    const before = this.row, end = row.findIndex((_, i) => endsText(row, i)), same = end === this.end;
+    Object.assign(this, { row, end });
+    row.forEach((cell, i) => { if (before[i] !== cell || !same) this.draw(i); });
     if (!this.spans[this.current] || this.spans[this.current].hidden) this.focusable(this.spans.findIndex(span => !span.hidden));
     const open = !this.tip.box.hidden && this.placeOf(this.tip.token);
     if (Number.isInteger(open)) this.explain(open);
@@ -72,13 +72,14 @@ export class Canvas {
   }
 
   draw(i) {
-    const cell = this.row[i], span = this.spans[i], end = endsText(this.row, i);
-    const { lead, body, trail, name } = partsOf(cell, end);
+    const cell = this.row[i], span = this.spans[i];
+    const { lead, body, trail, name } = partsOf(cell, endsText(this.row, i));
+    const behind = this.end >= 0 && i > this.end && cell.kind !== "prompt";
     span.firstChild.data = lead;
     span.children[0].textContent = body;
     span.lastChild.data = trail;
     span.hidden = body === "" || !this.shows(i);
-    span.className = `cell ${cell.kind}${cell.confidence === null ? "" : " known"}${name ? " blank" : ""}`;
+    span.className = `cell ${cell.kind}${cell.confidence === null ? "" : " known"}${name ? " blank" : ""}${behind ? " behind" : ""}`;
     span.style.setProperty("--doubt-share", cell.confidence === null ? "0%" : `${(85 * (1 - cell.confidence)).toFixed(1)}%`);
     if (name) span.setAttribute("aria-label", name);
     else span.removeAttribute("aria-label");

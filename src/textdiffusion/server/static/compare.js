@@ -49,12 +49,12 @@ export class Compare {
     this.result.classList.remove("empty");
     this.player.load([]);
     for (const panel of this.panels) panel.begin(new Trace({ model, sampler: panel.settings.sampler.name, special }));
-    this.result.scrollIntoView({ block: "nearest" });
-    const works = this.panels.map((panel, i) => () => streamed(asked[i].path, asked[i].body, signal, step => panel.add(step)));
+    const works = this.panels.map((panel, i) => () =>
+      streamed(asked[i].path, asked[i].body, signal, step => panel.add(step), choice => { panel.text += choice.text; }));
     try {
       if (apart) for (const work of works) await work();
       else await all(works.map(work => work()), () => this.run.stop());
-      this.page.announce(this.panels.map(panel => `${panel.title}: ${panel.trace.text}`).join("\n"));
+      this.page.announce(this.panels.map(panel => `${panel.trace.sampler}: ${panel.text}`).join("\n"));
     } finally {
       for (const panel of this.panels) panel.end();
       this.moments = [...new Set(this.panels.flatMap(panel => panel.trace.times))].sort((a, b) => a - b);
@@ -89,10 +89,9 @@ class Panel {
     this.canvas = new Canvas(box, { label: `The ${side} text` });
   }
 
-  get title() { return this.trace.sampler; }
-
   begin(trace) {
     this.trace = trace;
+    this.text = "";
     this.name.textContent = trace.sampler;
     this.state.textContent = "waits";
     this.bar.value = 0;
@@ -103,6 +102,7 @@ class Panel {
   add(step) {
     this.trace.add(step);
     this.draw(this.trace.frames.length - 1);
+    if (step.step === 0) this.canvas.box.scrollIntoView({ block: "nearest" });
   }
 
   end() {

@@ -44,7 +44,7 @@ export class Settings {
     for (const option of settings) this.add(this.own, option, true);
     for (const { name, default: value } of this.offers.options) {
       const { input } = this.fields.get(name);
-      if (input.tagName !== "SELECT") input.placeholder = shown(value ?? defaults[name] ?? null);
+      if (input.tagName !== "SELECT") input.placeholder = shown(value ?? defaults[name] ?? null, input.type === "number");
     }
   }
 
@@ -122,8 +122,8 @@ function choice(names, usual) {
   return select;
 }
 
-function shown(value) {
-  if (value === null || (Array.isArray(value) && !value.length)) return "as usual";
+function shown(value, decided = true) {
+  if (value === null || (Array.isArray(value) && !value.length)) return decided ? "as usual" : "none";
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 

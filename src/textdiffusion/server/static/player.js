@@ -21,9 +21,7 @@ export class Player {
   // Moments that are all there, shown from `at` on.
   load(times, at = times.length - 1) {
     this.pause();
-    this.times = times;
-    this.live = false;
-    this.at = -1;
+    Object.assign(this, { times, planned: 0, live: false, at: -1 });
     this.draw(at);
   }
 
@@ -33,10 +31,13 @@ export class Player {
     if (!STILL.matches) this.play();
   }
 
-  grow(times) {
-    this.times = times;
-    if (!this.playing) this.draw(Math.max(0, this.at));
-    else if (!this.pace) this.draw(times.length - 1);
+  grow(times, planned) {
+    Object.assign(this, { times, planned });
+    if (!this.playing) {
+      this.draw(Math.max(0, this.at));
+      const more = this.top - this.at;
+      if (more) this.status.textContent = `${this.said}; ${more} more step${more === 1 ? " has" : "s have"} come`;
+    } else if (!this.pace) this.draw(times.length - 1);
     else if (this.timer === null) {
       if (this.at < 0) this.draw(0);
       this.next();
@@ -97,14 +98,13 @@ export class Player {
   draw(index, anew = false) {
     const at = Math.max(0, Math.min(this.top, index));
     this.root.hidden = this.top < 0;
-    this.slider.max = Math.max(0, this.top);
+    this.slider.max = Math.max(0, this.top, this.live ? this.planned - 1 : 0);
     this.slider.value = at;
     this.part.back.disabled = at <= 0;
     this.part.next.disabled = at >= this.top;
     if (this.top < 0 || (at === this.at && !anew)) return;
     this.at = at;
-    const said = this.show(at);
-    this.status.textContent = said;
-    this.slider.setAttribute("aria-valuetext", said);
+    this.said = this.status.textContent = this.show(at);
+    this.slider.setAttribute("aria-valuetext", this.said);
   }
 }

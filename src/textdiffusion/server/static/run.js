@@ -62,7 +62,7 @@ export function lengthOf(input) {
 // A text with holes is filled, any other goes on.
 export function requestOf(offers, text, length, body) {
   if (new RegExp(offers.hole).test(text)) return { path: "v1/fill", body: { ...body, text } };
-  return { path: "v1/completions", body: { ...body, prompt: text, max_tokens: length } };
+  return { path: "v1/completions", body: { ...body, prompt: text, max_tokens: length, echo: true } };
 }
 
 function withoutNull(body) {

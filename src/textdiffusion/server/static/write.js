@@ -64,13 +64,14 @@ export class Write {
     this.canvas.allow(false);
     this.idle(false);
     this.player.begin();
-    this.result.scrollIntoView({ block: "nearest" });
+    let text = "";
     try {
       await this.run.go(path, body, step => {
         this.trace.add(step);
-        this.player.grow(this.trace.times);
-      });
-      this.page.announce(this.trace.text);
+        this.player.grow(this.trace.times, this.trace.frames.length + step.steps - step.step);
+        if (step.step === 0) this.result.scrollIntoView({ block: "nearest" });
+      }, choice => { text += choice.text; });
+      this.page.announce(text);
     } finally {
       this.trace.finish();
       this.player.end();

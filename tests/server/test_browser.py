@@ -42,12 +42,11 @@ def server(browser: Any) -> Iterator[Site]:
 
 
 @contextmanager
-def opened(browser: Any, server: Site, **options: Any) -> Iterator[Any]:
+def opened(context: Any, server: Site) -> Iterator[Any]:
     """The page, which may neither fail nor ask another host for anything."""
     server.hold()
     server.door.allow()
-    context = browser.new_context(**options)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(20_000)
     page, faults, asked = context.new_page(), list[str](), list[str]()
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
@@ -59,12 +58,28 @@ def opened(browser: Any, server: Site, **options: Any) -> Iterator[Any]:
         assert not faults
         assert all(url.startswith((server.address, "blob:")) for url in asked)
     finally:
-        context.close()
+        page.close()
+
+
+@contextmanager
+def apart(browser: Any, server: Site, **options: Any) -> Iterator[Any]:
+    """The page in a browser that differs in some `options`."""
+    context = browser.new_context(**options)
+    with opened(context, server) as found:
+        yield found
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def usual(browser: Any) -> Iterator[Any]:
+    context = browser.new_context()
+    yield context
+    context.close()
 
 
 @pytest.fixture
-def page(browser: Any, server: Site) -> Iterator[Any]:
-    with opened(browser, server) as found:
+def page(usual: Any, server: Site) -> Iterator[Any]:
+    with opened(usual, server) as found:
         yield found
 
 
@@ -168,7 +183,7 @@ def test_play_goes_at_the_speed_that_is_set_and_stops_at_the_end(page: Any) -> N
 
 
 def test_who_wants_no_motion_gets_the_finished_text(browser: Any, server: Site) -> None:
-    with opened(browser, server, reduced_motion="reduce") as page:
+    with apart(browser, server, reduced_motion="reduce") as page:
         server.hold()
         fill(page, "write", text=PROMPT, length=8, steps=8, sampler="confidence", seed=1)
         page.click("#write [data-do=run]")
@@ -346,13 +361,13 @@ def test_damaged_traces_are_refused(page: Any, tmp_path: Path) -> None:
 # -- comparing and chatting ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("apart", [False, True])
-def test_two_ways_are_compared_with_one_seed(page: Any, server: Site, apart: bool) -> None:
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_two_ways_are_compared_with_one_seed(page: Any, server: Site, in_turn: bool) -> None:
     page.click("#tab-compare")
     fill(page, "compare", text=PROMPT, length=8)
     for side, steps in (("left", 8), ("right", 2)):
         page.fill(f"#compare [data-place={side}] [name=steps]", str(steps))
-    page.set_checked("#compare [name=apart]", apart)
+    page.set_checked("#compare [name=apart]", in_turn)
     asked = list[dict[str, Any]]()
     page.on("request", lambda one: asked.append(json.loads(one.post_data)) if one.post_data else None)
     page.click("#compare [data-do=run]")
@@ -481,7 +496,7 @@ def test_a_key_is_asked_for_and_kept_in_the_tab_alone(browser: Any, server: Site
 
 def test_dark_is_as_the_system_has_it_until_it_is_chosen(browser: Any, server: Site) -> None:
     ground = "() => getComputedStyle(document.body).backgroundColor"
-    with opened(browser, server, color_scheme="dark") as page:
+    with apart(browser, server, color_scheme="dark") as page:
         dark = page.evaluate(ground)
         page.click("#theme")
         assert page.text_content("#theme") == "Theme: light"
@@ -512,7 +527,7 @@ def test_everything_has_a_name(page: Any) -> None:
 
 
 def test_nothing_is_wider_than_a_phone(browser: Any, server: Site) -> None:
-    with opened(browser, server, viewport=NARROW, has_touch=True) as page:
+    with apart(browser, server, viewport=NARROW, has_touch=True) as page:
         write(page, PROMPT + "a" * 80, length=60)
         cells(page, kind=".settled").nth(9).tap()
         page.locator("#write .tip").wait_for()

@@ -25,6 +25,7 @@ const page = {
     if (!(error instanceof Error)) throw error;
     $("error").textContent = error.message;
     $("error").hidden = false;
+    $("error").scrollIntoView({ block: "nearest" });
     if (error instanceof Failure && error.status === 401) {
       $("key-form").hidden = false;
       $("key").focus();

@@ -21,11 +21,12 @@ export class Write {
       marked: () => this.offer(),
       replace: (at, choice) => this.replace(at, choice),
     });
-    this.again = element("div", { className: "actions", hidden: true }, result);
+    this.player = new Player(result, at => this.show(at));
+    this.again = element("div", { className: "actions", hidden: true });
     this.redo = element("button", { type: "button", className: "first", textContent: "Denoise again", onclick: () => this.denoise() }, this.again);
     this.unmark = element("button", { type: "button", textContent: "Clear marks", onclick: () => this.canvas.unmark() }, this.again);
     this.hint = element("span", { className: "soft small" }, this.again);
-    this.player = new Player(result, at => this.show(at));
+    this.player.root.prepend(this.again);
     this.player.part.confidence.onchange = event => this.canvas.text.classList.toggle("sure", event.target.checked);
     result.append(document.getElementById("legend").content.cloneNode(true));
     result.dataset.empty = "Nothing is written yet. Run, and watch the tokens settle.";

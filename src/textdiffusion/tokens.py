@@ -20,7 +20,7 @@ from .shapes import Where
 
 logger = logging.getLogger(__name__)
 MASK_TOKEN = "[MASK]"
-_HOLE = re.compile(r" ?(?:\[MASK(?::(\d+))?\]|_{2,})")
+HOLE = re.compile(r" ?(?:\[MASK(?::(\d+))?\]|_{2,})")
 CJK = r"[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]"
 _MOST_DIGITS = 7
 """Of the tokens of a hole."""
@@ -267,7 +267,7 @@ class _Gap:
 def _gaps(text: str) -> tuple[list[_Gap], str]:
     """The holes of a text from left to right, and the text behind the last."""
     gaps, place = list[_Gap](), 0
-    for found in _HOLE.finditer(text):
+    for found in HOLE.finditer(text):
         digits, hole = found.group(1) or "1", found.group().strip()
         if len(digits) > _MOST_DIGITS:
             raise SettingsError(

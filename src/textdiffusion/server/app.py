@@ -4,11 +4,9 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from importlib.resources import files
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
@@ -16,7 +14,7 @@ from starlette.responses import Response
 
 from ..language_model import DiffusionLM
 from ..serving import Engine
-from . import chat, completions, fill
+from . import chat, completions, fill, offers, page
 from .desk import Desk, Guides
 from .failures import ErrorBody, Failure, Refused, answer_failures
 from .guards import Guard
@@ -29,9 +27,7 @@ _BODIES: Mapping[str, type[BaseModel]] = {
     chat.PATH: ChatRequest,
     fill.PATH: FillRequest,
 }
-_ALONE = ("/health", "/metrics", "/v1/models", "/openapi.json")
-PAGE = "static"
-"""Folder of this package with the page for browsers, if there is one: it is served at /."""
+_ALONE = ("/", "/health", "/metrics", "/v1/models", offers.PATH, "/openapi.json")
 _NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
 
@@ -81,12 +77,10 @@ def make_app(
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
     answer_failures(app, _BODIES)
-    for endpoint in (completions, chat, fill):
+    for endpoint in (completions, chat, fill, offers):
         app.include_router(endpoint.routes(desk))
     app.include_router(_about(desk, answers))
-    page = files(__package__) / PAGE
-    if page.is_dir():
-        app.mount("/", StaticFiles(directory=str(page), html=True), name="page")
+    app.router.routes.extend(page.routes())
     app.add_middleware(
         Guard,
         settings=allowed,

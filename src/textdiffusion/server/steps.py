@@ -45,6 +45,7 @@ class Steps:
             found["alternatives"] = [
                 shown(frame.likely, place, self.format) for place in range(len(reader.roles))
             ]
+            found["alternative_ids"] = frame.likely.ids[0].tolist()
         return found
 
     def _reader(self, width: int) -> TextReader:

@@ -9,6 +9,7 @@ from serving.toy import language_model
 from textdiffusion.checkpoint import Checkpoint, save_checkpoint
 from textdiffusion.errors import IncompatibleError
 from textdiffusion.server.ray_serve import deployment
+from textdiffusion.server.running import listening
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,9 +28,11 @@ def test_two_replicas_give_the_same_texts(tmp_path: Path, monkeypatch: pytest.Mo
     save_checkpoint(tmp_path / "tiny", Checkpoint(lm.model, lm.format.tokenizer, lm.settings))
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
-        serve.start(http_options={"port": 8123})
+        with listening("127.0.0.1", 0) as free:
+            port = free.getsockname()[1]
+        serve.start(http_options={"port": port})
         serve.run(deployment(str(tmp_path / "tiny"), replicas=2, ray_actor_options={"num_cpus": 0.5}))
-        url = "http://127.0.0.1:8123/v1/completions"
+        url = f"http://127.0.0.1:{port}/v1/completions"
         expected = lm.generate("the cat", length=6, seed=3).text
         with httpx.Client(timeout=60) as client:
             for _ in range(8):

@@ -20,6 +20,7 @@ from textdiffusion.server import make_app
 from textdiffusion.server.running import address_of, listening
 from textdiffusion.serving import Engine
 
+PROMPT = "Once upon a time"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -94,3 +95,68 @@ def chromium() -> Iterator[Any]:
             yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def opened(context: Any, server: Site) -> Iterator[Any]:
+    """The page, which may neither fail nor ask another host for anything."""
+    server.hold()
+    server.door.allow()
+    context.set_default_timeout(20_000)
+    page, faults, asked = context.new_page(), list[str](), list[str]()
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(server.address)
+    page.wait_for_selector("body.ready")
+    try:
+        yield page
+        assert not faults
+        assert all(url.startswith((server.address, "blob:")) for url in asked)
+    finally:
+        page.close()
+
+
+@contextmanager
+def apart(browser: Any, server: Site, **options: Any) -> Iterator[Any]:
+    """The page in a browser that differs in some `options`."""
+    context = browser.new_context(**options)
+    with opened(context, server) as found:
+        yield found
+    context.close()
+
+
+def fill(page: Any, tab: str, **fields: Any) -> None:
+    """Give the fields of a tab values."""
+    for name, value in fields.items():
+        field = page.locator(f"#{tab} [name={name}]").first
+        field.select_option(value) if name == "sampler" else field.fill(str(value))
+
+
+def write(page: Any, text: str = PROMPT, **fields: Any) -> None:
+    """Run in the tab Write until all is written."""
+    fill(page, "write", text=text, **{"sampler": "confidence", "seed": 5, "steps": 4, **fields})
+    page.click("#write [data-do=run]")
+    finished(page, "write")
+
+
+def finished(page: Any, tab: str) -> None:
+    page.wait_for_selector(f"#{tab} [data-do=stop]:disabled")
+
+
+def cells(page: Any, tab: str = "write", kind: str = "") -> Any:
+    return page.locator(f"#{tab} .text .cell{kind}:not([hidden])")
+
+
+def said(page: Any) -> str:
+    """What a screen reader is told."""
+    return str(page.text_content("#announced"))
+
+
+def status(page: Any) -> str:
+    return str(page.text_content("#write .status"))
+
+
+def tokens(page: Any) -> list[str]:
+    """The texts of all places, those that are hidden too."""
+    return list(page.locator("#write .text .cell").all_text_contents())

@@ -186,7 +186,9 @@ def trace_of(*pieces: str | None, model: str = "starter") -> Trace:
 
 
 def open_trace(page: Any, path: Path) -> None:
+    """Open a file, and wait until it is shown or refused."""
     page.set_input_files("#write [data-do=open]", str(path))
+    page.wait_for_selector("#write .player:visible, #error:visible:not(:empty)")
 
 
 def test_a_trace_is_saved_as_the_command_line_saves_it(page: Any, tmp_path: Path) -> None:
@@ -202,7 +204,6 @@ def test_a_trace_is_saved_as_the_command_line_saves_it(page: Any, tmp_path: Path
     page.reload()
     page.wait_for_selector("body.ready")
     open_trace(page, path)
-    page.wait_for_selector("#write .player:visible")
     assert tokens(page) == shown
     cells(page, kind=".settled").first.hover()
     assert page.locator("#write .tip li").count() == 5  # what else was likely comes along
@@ -211,7 +212,6 @@ def test_a_trace_is_saved_as_the_command_line_saves_it(page: Any, tmp_path: Path
 def test_a_trace_of_the_command_line_opens(page: Any, tmp_path: Path) -> None:
     trace_of("从前", "有", "一座", "山，", "\n", "山里").save(tmp_path / "other.json")
     open_trace(page, tmp_path / "other.json")
-    page.wait_for_selector("#write .player:visible")
     assert said(page) == "从前有一座山，\n山里"
     assert "".join(tokens(page)) == "从前有一座山，↵\n山里"
     page.click("#write [data-do=back]")

@@ -261,12 +261,12 @@ def test_a_client_that_leaves_gives_its_request_up(stream: bool) -> None:
 def test_deadlines_and_a_closed_engine() -> None:
     lm = language_model()
     door = held(lm)
-    with service(lm=lm, limits=Limits(seconds=0.05)) as found:
+    with service(lm=lm, limits=Limits(seconds=1.0)) as found:
 
         async def late():
             asking = asyncio.create_task(asked(found.app, LONG))
             await asyncio.to_thread(door.wait)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(1.1)
             door.allow()
             return await asking
 

@@ -38,12 +38,12 @@ def deployment(
     bounds, held = Limits() if limits is None else limits, tuple(keys)
     options.setdefault("max_ongoing_requests", bounds.queue + bounds.running)
 
-    def app() -> FastAPI:
-        lm = load(model)
-        return make_app(lm, Engine(lm, bounds), settings, keys=held)
+    # A lambda, as it has to travel: it names what is built, and the replica's own module builds it.
+    ingress = serve.ingress(lambda: _built(model, settings, bounds, held))
+    return serve.deployment(name="textdiffusion", num_replicas=replicas, **options)(ingress()).bind()
 
-    class Replica:
-        """Nothing but the app."""
 
-    wrapped = serve.ingress(app)(Replica)
-    return serve.deployment(name="textdiffusion", num_replicas=replicas, **options)(wrapped).bind()
+def _built(model: str, settings: ServerSettings | None, limits: Limits, keys: tuple[str, ...]) -> FastAPI:
+    """The app of a replica."""
+    lm = load(model)
+    return make_app(lm, Engine(lm, limits), settings, keys=keys)

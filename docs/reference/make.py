@@ -18,7 +18,7 @@ from textdiffusion.generation.memory import CACHES
 from textdiffusion.guidance import GUIDANCE_METHODS
 from textdiffusion.mask_rates import MASK_RATES
 from textdiffusion.objectives import DIVERGENCES, OBJECTIVES
-from textdiffusion.samplers import SAMPLERS, Recipe
+from textdiffusion.samplers import SAMPLERS, Recipe, setting_fields
 from textdiffusion.schedules import SCHEDULES, Linear
 from textdiffusion.training import TrainingRecipe
 from textdiffusion.training.decays import DECAYS
@@ -79,12 +79,8 @@ def sampler(name: str, recipe: Recipe) -> str:
 
 def policy_settings(part: Any) -> Iterator[Setting]:
     """The settings of a rule and of its policies, each with its docstring."""
-    for entry in dataclasses.fields(part):
-        value = part.__dict__[entry.name]
-        if dataclasses.is_dataclass(value):
-            yield from policy_settings(value)
-        else:
-            yield entry.name, value, field_docs(type(part)).get(entry.name, "")
+    for name, (policy, value) in setting_fields(part).items():
+        yield name, value, field_docs(policy).get(name, "")
 
 
 def schedules() -> str:

@@ -67,11 +67,7 @@ class Recipe:
 
 def sampler_settings(sampler: Any) -> dict[str, Any]:
     """The rule's own settings and their values, those of its policies included."""
-    found: dict[str, Any] = {}
-    for entry in dataclasses.fields(sampler):
-        value = sampler.__dict__[entry.name]
-        found |= sampler_settings(value) if dataclasses.is_dataclass(value) else {entry.name: value}
-    return found
+    return {name: value for name, (_, value) in setting_fields(sampler).items()}
 
 
 def setting_fields(sampler: Any) -> dict[str, tuple[type, Any]]:

@@ -15,7 +15,7 @@ from .desk import Desk
 from .making import Maker
 from .protocol import ChatRequest
 from .streaming import Written, answered
-from .writing import News, Tells, Text, Wanted
+from .writing import News, Wanted
 
 PATH = "/v1/chat/completions"
 _WITH_SCHEMA = frozenset(("json_schema",))
@@ -111,15 +111,11 @@ def routes(desk: Desk) -> APIRouter:
         desk.check_texts(body.n or 1)
         wanted = await desk.prepared(lambda lm: _wanted(desk, lm, body))
         logprobs = bool(body.logprobs)
-        tells = Tells(logprobs, bool(body.stream and body.stream_steps))
-        handles = desk.submit(wanted)
-        texts = [
-            Text(one, handle, desk.format, body.stops, tells)
-            for one, handle in zip(wanted, handles, strict=True)
-        ]
-        usage = body.stream_options is not None and bool(body.stream_options.include_usage)
+        texts = desk.texts(body, wanted, body.stops, tokens=logprobs)
         kind = "chat.completion"
-        shape = ChatShape("chatcmpl", kind, f"{kind}.chunk", desk.model, wanted, usage, logprobs=logprobs)
+        shape = ChatShape(
+            "chatcmpl", kind, f"{kind}.chunk", desk.model, wanted, body.tells_usage, logprobs=logprobs
+        )
         return await answered(request, texts, shape, stream=bool(body.stream))
 
     return router

@@ -15,7 +15,7 @@ from .desk import Desk
 from .making import Maker
 from .protocol import CompletionRequest
 from .streaming import Written, answered
-from .writing import News, Tells, Text, Token, Wanted
+from .writing import News, Token, Wanted
 
 PATH = "/v1/completions"
 
@@ -99,16 +99,10 @@ def routes(desk: Desk) -> APIRouter:
         desk.check_texts(len(prompts) * (body.n or 1))
         wanted = await desk.prepared(lambda lm: _wanted(desk, lm, body, prompts))
         echoes = {i: _text(desk, prompts[one.prompt]) if body.echo else "" for i, one in enumerate(wanted)}
-        tells = Tells(body.logprobs is not None, bool(body.stream and body.stream_steps))
-        handles = desk.submit(wanted)
-        texts = [
-            Text(one, handle, desk.format, body.stops, tells)
-            for one, handle in zip(wanted, handles, strict=True)
-        ]
-        usage = body.stream_options is not None and bool(body.stream_options.include_usage)
+        texts = desk.texts(body, wanted, body.stops, tokens=body.logprobs is not None)
         kind = "text_completion"
         shape = CompletionShape(
-            "cmpl", kind, kind, desk.model, wanted, usage, echoes=echoes, logprobs=body.logprobs
+            "cmpl", kind, kind, desk.model, wanted, body.tells_usage, echoes=echoes, logprobs=body.logprobs
         )
         return await answered(request, texts, shape, stream=bool(body.stream))
 

@@ -18,7 +18,7 @@ from ..serving import Engine, Handle
 from .failures import Failure, Refused
 from .protocol import Asked
 from .settings import ServerSettings
-from .writing import Wanted
+from .writing import Tells, Text, Wanted
 
 T = TypeVar("T")
 Guides = Callable[[str], Classifier]
@@ -103,6 +103,20 @@ class Desk:
         if label not in self._guide_of:
             self._guide_of[label] = self._guides(label)
         return self._guide_of[label]
+
+    def texts(
+        self, body: Asked, wanted: Sequence[Wanted], stops: Sequence[str], *, tokens: bool
+    ) -> list[Text]:
+        """The queued texts of a request, each as it will be told; `tokens` if one by one too.
+
+        Raises:
+            EngineFull, EngineClosed, SettingsError: as `Engine.submit`.
+        """
+        tells = Tells(tokens, bool(body.stream and body.stream_steps))
+        handles = self.submit(wanted)
+        return [
+            Text(one, handle, self.format, stops, tells) for one, handle in zip(wanted, handles, strict=True)
+        ]
 
     def submit(self, wanted: Sequence[Wanted]) -> list[Handle]:
         """Queue all texts of a request, or none.

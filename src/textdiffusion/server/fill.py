@@ -17,7 +17,7 @@ from .desk import Desk
 from .making import Maker
 from .protocol import FillRequest
 from .streaming import Written, answered
-from .writing import End, News, Tells, Text, Token, Wanted
+from .writing import End, News, Token, Wanted
 
 PATH = "/v1/fill"
 
@@ -76,14 +76,9 @@ def routes(desk: Desk) -> APIRouter:
         desk.check_texts(body.n or 1)
         wanted = await desk.prepared(lambda lm: _wanted(desk, lm, body))
         logprobs = bool(body.logprobs)
-        tells = Tells(logprobs, bool(body.stream and body.stream_steps))
-        handles = desk.submit(wanted)
-        texts = [
-            Text(one, handle, desk.format, [], tells) for one, handle in zip(wanted, handles, strict=True)
-        ]
-        usage = body.stream_options is not None and bool(body.stream_options.include_usage)
+        texts = desk.texts(body, wanted, [], tokens=logprobs)
         shape = FillShape(
-            "fill", "text.fill", "text.fill.chunk", desk.model, wanted, usage, logprobs=logprobs
+            "fill", "text.fill", "text.fill.chunk", desk.model, wanted, body.tells_usage, logprobs=logprobs
         )
         return await answered(request, texts, shape, stream=bool(body.stream))
 

@@ -99,6 +99,11 @@ class Asked(Body):
         return {name: value for name, value in given.items() if value is not None}
 
     @property
+    def tells_usage(self) -> bool:
+        """Whether a stream is to end with what it cost."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+    @property
     def stops(self) -> Sequence[str]:
         """What cuts a text."""
         return [self.stop] if isinstance(self.stop, str) else self.stop or []

@@ -51,7 +51,7 @@ def judged(
 
 def seconds(model: str, decoding: td.Decoding, length: int, seed: int) -> float:
     """For one text written alone, which does not end before its length."""
-    lm = td.load(model, device="cpu", dtype="float32")
+    lm = loaded(model)
     prompt = lm.format.prompt("")
     canvas = room_behind(lm, [prompt], length - len(prompt))
     return desk_of(lm, ends=False).write(canvas, decoding, [seed]).seconds
